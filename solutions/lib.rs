@@ -1,0 +1,31 @@
+//! The exercises, solved.
+
+/// System calls.
+pub mod ch01_system_calls {
+    pub mod raw_write;
+    pub mod read_exactly;
+}
+
+/// Processes.
+pub mod ch02_processes {
+    pub mod daemonize;
+}
+
+/// Signals and inter-process communication.
+pub mod ch03_signals_ipc {
+    pub mod graceful_shutdown;
+}
+
+/// File systems.
+pub mod ch04_file_systems {
+    pub mod atomic_replace;
+    pub mod mmap_reader;
+}
+
+/// Parallelism.
+pub mod ch09_parallelism {
+    // Where the exercises' tests put a model checker.
+    use std::sync::atomic;
+
+    pub mod lock_free_counter;
+}
