@@ -260,7 +260,10 @@ impl<T> Run<T> {
                 if let Some(panic) = self.panics.last() {
                     message = format!("{message}, after a panic: {}", panic.message);
                 } else if signal.0 == libc::SIGABRT
-                    && let Some(last) = self.stderr_text().trim_end().lines().next_back()
+                    && let Some(last) = self
+                        .stderr_text()
+                        .lines()
+                        .rfind(|line| !line.trim().is_empty() && !line.starts_with("note:"))
                 {
                     // What abort(3) is called for is said there: by std, by glibc's malloc.
                     message = format!("{message}: {last}");
@@ -270,11 +273,16 @@ impl<T> Run<T> {
                     message: message.clone(),
                 }
             }
-            End::Panicked(panic) => Note::Failed {
-                message: message.clone(),
-                file: panic.file.clone(),
-                line: panic.line,
-            },
+            End::Panicked(panic) => {
+                if let Some(first) = self.panics.first().filter(|first| *first != panic) {
+                    message = format!("{message}, after a panic: {}", first.message);
+                }
+                Note::Failed {
+                    message: message.clone(),
+                    file: panic.file.clone(),
+                    line: panic.line,
+                }
+            }
             End::Exited(_) | End::Returned(_) => {
                 message = format!("{message} {instead}");
                 Note::Failed {

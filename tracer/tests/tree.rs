@@ -314,6 +314,55 @@ fn a_parent_killed_while_it_forks_leaves_nobody_held() {
 }
 
 #[test]
+fn a_process_killed_while_it_makes_threads_leaves_nobody_held() {
+    needs_ptrace!();
+    for round in 0..30 {
+        let trace = trace(|| {
+            let parent = fork(|| {
+                loop {
+                    drop(thread::spawn(mark));
+                }
+            });
+            for _ in 0..round * 10 {
+                mark();
+            }
+            // SAFETY: a signal to our own child, which isn't reaped yet.
+            demand(unsafe { libc::kill(parent, libc::SIGKILL) } == 0);
+            wait(parent, 0);
+        })
+        .unwrap();
+        assert_eq!(trace.status, Some(Status::Exited(0)));
+    }
+}
+
+#[test]
+fn busy_threads_do_not_hold_up_one_that_execs() {
+    needs_ptrace!();
+    for _ in 0..20 {
+        let trace = trace(|| {
+            for _ in 0..3 {
+                thread::spawn(|| {
+                    loop {
+                        mark();
+                    }
+                });
+            }
+            thread::spawn(|| become_sh(c"exit 7"));
+            // The leader is busy too: its last stop may be reported when it is another thread's tid already.
+            loop {
+                mark();
+            }
+        })
+        .unwrap();
+        assert_eq!(trace.status, Some(Status::Exited(7)));
+        let last = of(&trace, "exit")
+            .last()
+            .map(|call| (call.tid, call.result));
+        assert_eq!(last, Some((trace.pid, None)));
+    }
+}
+
+#[test]
 fn children_stay_untraced_if_they_are_not_to_be_followed() {
     needs_ptrace!();
     let trace = Tracer::new()

@@ -1,0 +1,107 @@
+//! `cargo xtask check`: what a learner types all day.
+
+use anstream::adapter::strip_str;
+use anstream::{eprintln, println};
+
+use crate::board::{self, Board};
+use crate::course::{Course, Exercise};
+use crate::fail::{About as _, Failure, Result, exit_code};
+use crate::flags::Check;
+use crate::grade::{self, How, Watcher};
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use crate::verdict::{Graded, Outcome};
+use crate::{feedback, interrupt, junit};
+
+pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
+    let exercises = course.select(&flags.wanted)?;
+    interrupt::watch().about("cannot watch for Ctrl-C")?;
+    let (mut store, kept_aside) = Store::open(&course.root);
+    if let Some(notice) = kept_aside {
+        eprintln!("  note: {notice}");
+    }
+    let how = How {
+        solutions: flags.solutions,
+        fresh: flags.fresh,
+        confinement: flags.sandbox,
+        jobs: flags.jobs.unwrap_or_else(default_jobs),
+    };
+    let mut board = Board::new(course, &exercises);
+    let mut silent = Silent;
+    let watcher: &mut dyn Watcher = if flags.json { &mut silent } else { &mut board };
+    let graded = grade::grade(course, &exercises, &how, &mut store, watcher);
+    if interrupt::requested() && graded.is_err() {
+        return Ok(exit_code::INTERRUPTED);
+    }
+    let mut document = graded?;
+
+    if flags.json {
+        for graded in &mut document.exercises {
+            // Terminal colours of rustc's are nothing for a program.
+            graded.message = graded
+                .message
+                .take()
+                .map(|text| strip_str(&text).to_string());
+        }
+        let text = serde_json::to_string_pretty(&document).expect("plain data");
+        std::println!("{text}");
+    } else {
+        let open = document
+            .exercises
+            .iter()
+            .find(|graded| worth_words(graded, &flags.wanted));
+        if let Some(graded) = open
+            && let Some(exercise) = exercises
+                .iter()
+                .find(|exercise| exercise.slug == graded.slug)
+        {
+            feedback::print(&course.root, exercise, graded);
+        }
+        board::print_summary(&course.root, &exercises, &document);
+        for notice in document
+            .notices
+            .iter()
+            .filter(|notice| notice.starts_with("cannot keep"))
+        {
+            println!("  note: {notice}");
+        }
+    }
+    if let Some(path) = &flags.junit {
+        std::fs::write(path, junit::report(&document)?).map_err(|error| {
+            Failure::new(format!(
+                "cannot write the JUnit report {}: {error}",
+                path.display()
+            ))
+            .next("name a file in a folder that can be written")
+        })?;
+    }
+    Ok(if document.interrupted {
+        exit_code::INTERRUPTED
+    } else if document.summary.not_passed > 0 {
+        exit_code::NOT_PASSED
+    } else {
+        exit_code::PASSED
+    })
+}
+
+/// As many tests at once as there are processors.
+pub(crate) fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// An untouched exercise needs no explanation, unless it was asked for by name.
+fn worth_words(graded: &Graded, wanted: &[String]) -> bool {
+    match graded.outcome {
+        Outcome::Passed => false,
+        Outcome::Todo => graded.passed > 0 || wanted.iter().any(|word| word.contains(&graded.slug)),
+        _ => true,
+    }
+}
+
+/// For `--json`: nothing but the document.
+pub(crate) struct Silent;
+
+impl Watcher for Silent {
+    fn held_by(&mut self, _: &Sandbox, _: &[String]) {}
+    fn graded(&mut self, _: &Exercise, _: &Graded) {}
+}

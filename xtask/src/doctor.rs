@@ -1,0 +1,134 @@
+//! `cargo xtask doctor`: what this machine can do, and who needs it.
+
+use std::process::Command;
+
+use anstream::println;
+use serde_json::json;
+
+use crate::capability;
+use crate::course::Course;
+use crate::fail::{Result, exit_code};
+use crate::flags::{Confinement, Doctor};
+use crate::paint::{BOLD, DIM, GOOD, In, WARN};
+use crate::run::private_folder;
+use crate::sandbox::Sandbox;
+
+pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
+    let private = private_folder()?;
+    let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
+    let needed_by = |name: &str| -> Vec<&str> {
+        let exercises = course
+            .map(|course| course.exercises.as_slice())
+            .unwrap_or_default();
+        let need = exercises
+            .iter()
+            .filter(|exercise| exercise.needs.iter().any(|need| need == name));
+        need.map(|exercise| exercise.slug.as_str()).collect()
+    };
+    let tools = ["cargo", "rustc", "cc", "git"].map(|tool| (tool, version(tool)));
+    if flags.json {
+        let capabilities: Vec<_> = capability::ALL
+            .iter()
+            .map(|capability| {
+                let probed = capability.probe();
+                json!({
+                    "name": capability.name, "available": probed.is_ok(),
+                    "reason": probed.err(), "needed_by": needed_by(capability.name),
+                })
+            })
+            .collect();
+        let tools: Vec<_> = tools
+            .iter()
+            .map(|(tool, version)| json!({ "name": tool, "version": version }))
+            .collect();
+        let document = json!({
+            "version": 1, "sandbox": sandbox, "capabilities": capabilities, "tools": tools,
+        });
+        std::println!(
+            "{}",
+            serde_json::to_string_pretty(&document).expect("plain data")
+        );
+        return Ok(exit_code::PASSED);
+    }
+    println!();
+    println!("  {}", In(BOLD, "how tests are held"));
+    println!("    {} {}", In(GOOD, "✓"), sandbox.used.join(", "));
+    for missing in &sandbox.missing {
+        println!("    {} {missing}", In(WARN, "–"));
+    }
+    println!();
+    println!("  {}", In(BOLD, "what exercises may need"));
+    for capability in &capability::ALL {
+        let users = needed_by(capability.name);
+        let users = if users.is_empty() {
+            String::new()
+        } else {
+            format!("needed by {}", users.join(", "))
+        };
+        match capability.probe() {
+            Ok(()) => println!(
+                "    {} {:12} {}  {}",
+                In(GOOD, "✓"),
+                capability.name,
+                capability.what,
+                In(DIM, users)
+            ),
+            Err(reason) => {
+                println!(
+                    "    {} {:12} {}: {reason}  {}",
+                    In(WARN, "–"),
+                    capability.name,
+                    capability.what,
+                    In(DIM, users)
+                );
+                println!("      {:12} {}", "", In(DIM, capability.advice));
+            }
+        }
+    }
+    println!();
+    println!("  {}", In(BOLD, "tools"));
+    let mut complete = true;
+    for (tool, version) in tools {
+        if let Some(version) = version {
+            println!("    {} {tool:12} {}", In(GOOD, "✓"), In(DIM, version));
+        } else {
+            complete = false;
+            println!(
+                "    {} {tool:12} not found: {}",
+                In(WARN, "–"),
+                advice(tool)
+            );
+        }
+    }
+    println!();
+    println!(
+        "  {}",
+        if complete {
+            "ready: cargo xtask check"
+        } else {
+            "install what is missing, then: cargo xtask check"
+        }
+    );
+    Ok(exit_code::PASSED)
+}
+
+fn version(tool: &str) -> Option<String> {
+    let output = Command::new(tool).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output
+        .status
+        .success()
+        .then(|| text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn advice(tool: &str) -> &'static str {
+    match tool {
+        "cc" => {
+            "a C compiler links the programs (Debian, Ubuntu: apt install gcc; Fedora: dnf install gcc; Arch: pacman -S gcc)"
+        }
+        "git" => {
+            "`reset` takes the original text from it (Debian, Ubuntu: apt install git; Fedora: dnf install git; Arch: pacman -S git)"
+        }
+        _ => "install Rust with rustup (https://rustup.rs)",
+    }
+}

@@ -1,0 +1,65 @@
+//! What does the grader say when it cannot do its work?
+//!
+//! One sentence that names the thing, and the next command to type. Never a
+//! backtrace, never a list of causes to puzzle over.
+
+use std::fmt;
+
+/// Exit codes of every subcommand; `cargo xtask check --help` lists them.
+pub(crate) mod exit_code {
+    /// Everything that was asked for passed.
+    pub(crate) const PASSED: u8 = 0;
+    /// Something that was asked for did not pass.
+    pub(crate) const NOT_PASSED: u8 = 1;
+    /// The grader itself could not run; the message says why.
+    pub(crate) const CANNOT_RUN: u8 = 2;
+    /// Stopped by SIGINT, SIGTERM or SIGHUP; results so far are kept.
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+/// Why the grader stops, and what the person can do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    next: Option<String>,
+}
+
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// `what` names the thing (path, exercise, tool) and what is wrong with it.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            next: None,
+        }
+    }
+
+    /// The next command to type, or the next thing to do.
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        match &self.next {
+            Some(next) => write!(f, "\n  next: {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names the thing that an `io::Error` is about; the error alone never does.
+pub(crate) trait About<T> {
+    /// `what` is a phrase such as "cannot read exercises.toml".
+    fn about(self, what: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> About<T> for std::result::Result<T, E> {
+    fn about(self, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Failure::new(format!("{what}: {error}")))
+    }
+}

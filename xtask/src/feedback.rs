@@ -1,0 +1,201 @@
+//! What does a learner read when a stage did not pass?
+//!
+//! In this order: one sentence of what the world saw, Expected beside Seen, where
+//! the assertion stands, and the command that gives the next hint.
+
+use std::path::Path;
+
+use anstream::println;
+use similar::{ChangeTag, TextDiff};
+
+use crate::course::Exercise;
+use crate::paint::{self, BAD, BOLD, CALM, DIM, GOOD, In};
+use crate::verdict::{Graded, Outcome, Seen, Tested};
+
+/// As many stages as are shown whole; the rest only by name.
+const WHOLE: usize = 1;
+
+/// Prints why `graded` did not pass.
+pub(crate) fn print(root: &Path, exercise: &Exercise, graded: &Graded) {
+    let width = paint::width();
+    if let Some(message) = &graded.message {
+        heading(exercise, None, graded.outcome);
+        if graded.outcome == Outcome::DoesNotCompile {
+            println!("{}", message.trim_end());
+        } else {
+            println!("{}", paint::wrap(message, "    ", width));
+        }
+    }
+    let open: Vec<&Tested> = graded
+        .tests
+        .iter()
+        .filter(|test| !matches!(test.outcome, Outcome::Passed | Outcome::Skipped))
+        .collect();
+    for test in open.iter().take(WHOLE) {
+        stage(root, exercise, test, width);
+    }
+    if open.len() > WHOLE {
+        println!();
+        println!("    {}", In(DIM, "still open:"));
+        for test in &open[WHOLE..] {
+            println!(
+                "      {} {}",
+                In(paint::style(test.outcome), "·"),
+                test.name.replace('_', " ")
+            );
+        }
+    }
+    for test in graded
+        .tests
+        .iter()
+        .filter(|test| test.outcome == Outcome::Skipped)
+    {
+        println!(
+            "    {} {}",
+            In(CALM, "skipped:"),
+            test.message.as_deref().unwrap_or(&test.name)
+        );
+    }
+    if !matches!(graded.outcome, Outcome::Passed | Outcome::Skipped) {
+        println!();
+        println!(
+            "    {} cargo xtask hint {}",
+            In(DIM, "hint:"),
+            exercise.slug
+        );
+    }
+}
+
+fn heading(exercise: &Exercise, test: Option<&Tested>, outcome: Outcome) {
+    println!();
+    let name = test
+        .map(|test| format!(" · {}", test.name.replace('_', " ")))
+        .unwrap_or_default();
+    println!(
+        "  {} {}{name}",
+        In(paint::style(outcome), outcome.word()),
+        In(BOLD, &exercise.slug)
+    );
+}
+
+fn stage(root: &Path, exercise: &Exercise, test: &Tested, width: usize) {
+    heading(exercise, Some(test), test.outcome);
+    if let Some(message) = &test.message {
+        println!("{}", paint::wrap(message, "    ", width));
+    }
+    if let Some(seen) = &test.seen {
+        println!();
+        for line in compare(seen, width - 4) {
+            println!("    {line}");
+        }
+    }
+    if let Some(file) = &test.file {
+        println!(
+            "    {} {}",
+            In(DIM, "at"),
+            paint::link(root, file, test.line)
+        );
+    }
+}
+
+/// Expected and Seen beside each other, or below each other where there is no room.
+fn compare(seen: &Seen, width: usize) -> Vec<String> {
+    let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
+    let longest = |text: &str| {
+        text.lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let column = longest(&seen.expected).max("Expected".len()) + 2;
+    let beside = column + 2 + longest(&seen.text) <= width;
+    let mut lines = Vec::new();
+    let pad = |text: &str| " ".repeat(column.saturating_sub(text.chars().count()));
+    if beside {
+        lines.push(format!(
+            "{}{}  {}",
+            In(DIM, "Expected"),
+            pad("Expected"),
+            In(DIM, "Seen")
+        ));
+    } else {
+        lines.push(format!("{} {}", In(GOOD, "- expected"), In(BAD, "+ seen")));
+    }
+    for operation in diff.ops() {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for change in diff.iter_changes(operation) {
+            let text = change.value().trim_end_matches('\n').to_owned();
+            match change.tag() {
+                ChangeTag::Equal => {
+                    left.push((text.clone(), DIM));
+                    right.push((text, DIM));
+                }
+                ChangeTag::Delete => left.push((text, GOOD)),
+                ChangeTag::Insert => right.push((text, BAD)),
+            }
+        }
+        let equal = left.first().is_some_and(|(_, style)| *style == DIM);
+        if beside {
+            for row in 0..left.len().max(right.len()) {
+                let (l, ls) = left.get(row).cloned().unwrap_or_default();
+                let (r, rs) = right.get(row).cloned().unwrap_or_default();
+                let mark = if equal { ' ' } else { '│' };
+                lines.push(format!("{}{}{mark} {}", In(ls, &l), pad(&l), In(rs, r)));
+            }
+        } else if equal {
+            lines.extend(
+                left.into_iter()
+                    .map(|(text, style)| format!("  {}", In(style, text))),
+            );
+        } else {
+            lines.extend(
+                left.into_iter()
+                    .map(|(text, style)| format!("{} {}", In(style, "-"), In(style, text))),
+            );
+            lines.extend(
+                right
+                    .into_iter()
+                    .map(|(text, style)| format!("{} {}", In(style, "+"), In(style, text))),
+            );
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(lines: &[String]) -> String {
+        anstream::adapter::strip_str(&lines.join("\n")).to_string()
+    }
+
+    #[test]
+    fn a_difference_stands_beside_what_was_expected() {
+        let seen = Seen {
+            snapshot: String::new(),
+            expected: "cwd: /\nterminal: none".into(),
+            text: "cwd: /\nterminal: a pty".into(),
+        };
+        let lines = compare(&seen, 80);
+        assert_eq!(
+            plain(&lines),
+            "Expected          Seen\n\
+             cwd: /            cwd: /\n\
+             terminal: none  │ terminal: a pty"
+        );
+    }
+
+    #[test]
+    fn without_room_it_stands_below() {
+        let seen = Seen {
+            snapshot: String::new(),
+            expected: "a\nb".into(),
+            text: "a\nc".into(),
+        };
+        assert_eq!(
+            plain(&compare(&seen, 10)),
+            "- expected + seen\n  a\n- b\n+ c"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Every flag of every subcommand, in one place.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything that was asked for passed
+  1    something did not pass
+  2    the grader itself could not run; the message names the reason
+  130  stopped by Ctrl-C; results so far are kept";
+
+/// Linux systems programming, graded by what your program did.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+pub(crate) struct Flags {
+    /// The course's folder (default: the one this program was built in)
+    #[arg(long, global = true, hide = true, env = "SYSLAB_ROOT")]
+    pub(crate) root: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Grade exercises: all, a chapter (ch02), or by name (daemonize)
+    #[command(after_help = EXIT_CODES)]
+    Check(Check),
+    /// Show the course and where you are in it
+    List(List),
+    /// Show the next hint of an exercise
+    Hint(Hint),
+    /// Put an exercise back to its beginning (your file is backed up first)
+    Reset(Reset),
+    /// Show the solution of an exercise you have passed
+    Solution(Solution),
+    /// Say what this machine can do and which exercises need it
+    Doctor(Doctor),
+    /// Authors: write snapshots from the solutions, then the manifest
+    Bless(Bless),
+    /// Authors: hold the whole course against itself
+    Test(Test),
+}
+
+#[derive(Args, Default)]
+pub(crate) struct Check {
+    /// Chapters or exercises; none means all
+    pub(crate) wanted: Vec<String>,
+    /// Run everything, also what has not changed since the last check
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Print one JSON document instead of the board
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write a JUnit report to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Grade the solutions instead of your files
+    #[arg(long)]
+    pub(crate) solutions: bool,
+    /// How each test is held
+    #[arg(long, value_enum, default_value_t = Confinement::Auto, value_name = "HOW")]
+    pub(crate) sandbox: Confinement,
+    /// How many tests run at once (default: the number of processors)
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+/// How a test is held; see `sandbox`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(crate) enum Confinement {
+    /// Namespaces where the kernel allows them, else processes
+    #[default]
+    Auto,
+    /// Namespaces, or refuse to run
+    Namespaces,
+    /// Without namespaces: resource limits, Landlock, seccomp, a walk of the process tree
+    Processes,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Hint {
+    /// The exercise; none means the first that is not solved
+    pub(crate) exercise: Option<String>,
+    /// Show this tier (1 to 3) instead of the next one
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub(crate) tier: Option<u8>,
+}
+
+#[derive(Args)]
+pub(crate) struct Reset {
+    /// The exercise
+    pub(crate) exercise: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Solution {
+    /// The exercise
+    pub(crate) exercise: String,
+    /// Show it although the exercise has not passed
+    #[arg(long)]
+    pub(crate) spoil: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Bless {
+    /// Chapters or exercises; none means all
+    pub(crate) wanted: Vec<String>,
+    /// Only rewrite the manifest of hashes
+    #[arg(long)]
+    pub(crate) manifest_only: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Only these parts; none means all, the fast ones first
+    #[arg(value_enum)]
+    pub(crate) parts: Vec<Part>,
+    /// Hold the mutants of these chapters or exercises only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+}
+
+/// A part of `cargo xtask test`, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub(crate) enum Part {
+    /// Every exercise has all its parts, every invariant holds
+    Tidy,
+    /// Unit and integration tests of every crate, hostile submissions among them
+    Crates,
+    /// Every exercise as the learner gets it is `todo`
+    Stubs,
+    /// Every solution passes
+    Solutions,
+    /// Every mutant fails for its stated reason
+    Mutants,
+}

@@ -1,0 +1,106 @@
+//! How does text look on this terminal? Colours, links and width, in one place.
+//!
+//! `anstream` takes the colours out again where there is no terminal or where
+//! `NO_COLOR` is set; nothing is said by colour alone.
+
+use std::fmt::{self, Display};
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::verdict::Outcome;
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const CALM: Style = AnsiColor::Cyan.on_default();
+
+/// Something in a style.
+pub(crate) struct In<T>(pub(crate) Style, pub(crate) T);
+
+impl<T: Display> Display for In<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.1.fmt(f)?;
+        write!(f, "{:#}", self.0)
+    }
+}
+
+/// The style of an outcome's word.
+pub(crate) fn style(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Passed => GOOD.bold(),
+        Outcome::Todo | Outcome::Skipped => CALM,
+        Outcome::Failed | Outcome::DoesNotCompile => BAD.bold(),
+        Outcome::TimedOut | Outcome::Crashed | Outcome::Leaked | Outcome::Tampered => WARN.bold(),
+    }
+}
+
+/// Columns of the terminal; 80 where there is none.
+pub(crate) fn width() -> usize {
+    terminal_size::terminal_size()
+        .map_or(80, |(width, _)| usize::from(width.0))
+        .clamp(40, 140)
+}
+
+/// `path:line`, as a link on a terminal (OSC 8).
+pub(crate) fn link(root: &Path, path: &str, line: Option<u32>) -> String {
+    let text = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
+    if !std::io::stdout().is_terminal() {
+        return text;
+    }
+    let to = root.join(path);
+    format!("\x1b]8;;file://{}\x1b\\{text}\x1b]8;;\x1b\\", to.display())
+}
+
+/// `▰▰▰▱▱`
+pub(crate) fn bar(done: usize, of: usize) -> String {
+    "▰".repeat(done) + &"▱".repeat(of.saturating_sub(done))
+}
+
+/// `text` with every line after `indent`, broken between words at `width`.
+pub(crate) fn wrap(text: &str, indent: &str, width: usize) -> String {
+    let room = width.saturating_sub(indent.chars().count()).max(20);
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+        .iter()
+        .map(|line| format!("{indent}{line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bar, wrap};
+
+    #[test]
+    fn words_are_kept_whole() {
+        assert_eq!(
+            wrap("one two three four five six", "  ", 24),
+            "  one two three four\n  five six"
+        );
+        assert_eq!(wrap("a\n\nb", "> ", 40), "> a\n> \n> b");
+    }
+
+    #[test]
+    fn a_bar_has_one_place_a_stage() {
+        assert_eq!(bar(2, 5), "▰▰▱▱▱");
+        assert_eq!(bar(0, 0), "");
+    }
+}

@@ -1,0 +1,162 @@
+//! Programs in, verdicts out: one process a test, several at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use crate::course::Exercise;
+use crate::fail::{Failure, Result};
+use crate::interrupt;
+use crate::sandbox::{self, Job, Sandbox};
+use crate::scratch::Scratch;
+use crate::verdict::{Graded, Seen, Tested, judge};
+
+/// One exercise's test program.
+pub(crate) struct Unit<'a> {
+    pub(crate) exercise: &'a Exercise,
+    pub(crate) executable: PathBuf,
+    pub(crate) tests: Vec<String>,
+    /// Which program this is, for reusing its result.
+    pub(crate) key: String,
+}
+
+/// Runs every test of every unit, `jobs` at a time; `done` gets each unit as it ends.
+///
+/// After Ctrl-C nothing new is started, and units that are not complete are left out.
+pub(crate) fn all(
+    units: &[Unit<'_>],
+    insta_root: &Path,
+    sandbox: &Sandbox,
+    private: &Path,
+    jobs: usize,
+    done: &mut dyn FnMut(&Unit<'_>, Graded),
+) {
+    // What a lost warden leaves behind is adopted by the grader, and ended below.
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+    let queue: Vec<(usize, usize)> = units
+        .iter()
+        .enumerate()
+        .flat_map(|(unit, of)| (0..of.tests.len()).map(move |test| (unit, test)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Vec<Option<Tested>>>> = units
+        .iter()
+        .map(|unit| Mutex::new(vec![None; unit.tests.len()]))
+        .collect();
+    let (send, receive) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, 128).min(queue.len().max(1)) {
+            let send = send.clone();
+            let (next, queue, results) = (&next, &queue, &results);
+            scope.spawn(move || {
+                while let Some(&(at, test)) = queue.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if interrupt::requested() {
+                        break;
+                    }
+                    let tested = run_test(&units[at], test, insta_root, sandbox, private);
+                    if interrupt::requested() {
+                        break;
+                    }
+                    let mut tests = results[at].lock().expect("no holder panics");
+                    tests[test] = Some(tested);
+                    if tests.iter().all(Option::is_some) {
+                        let all = tests.iter_mut().filter_map(Option::take).collect();
+                        let _ = send.send((at, all));
+                    }
+                }
+            });
+        }
+        drop(send);
+        for (at, tests) in receive {
+            let exercise = units[at].exercise;
+            done(
+                &units[at],
+                Graded::of_tests(&exercise.chapter, &exercise.slug, tests),
+            );
+        }
+    });
+    sandbox::end_adopted(&interrupt::wardens());
+}
+
+fn run_test(
+    unit: &Unit<'_>,
+    test: usize,
+    insta_root: &Path,
+    sandbox: &Sandbox,
+    private: &Path,
+) -> Tested {
+    let name = &unit.tests[test];
+    let scratch = match Scratch::new_in(private) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let reason = format!("no folder for it in {}: {error}", private.display());
+            return judge(
+                name,
+                unit.exercise.limit_seconds,
+                &sandbox::Ended::not_started(reason),
+            );
+        }
+    };
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let env = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let job = Job {
+        program: unit.executable.clone(),
+        args: ["--exact", name, "--test-threads=1", "--color=never"]
+            .map(String::from)
+            .to_vec(),
+        env: vec![
+            env(
+                "PATH",
+                &std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into()),
+            ),
+            env("HOME", &path(scratch.path())),
+            env("TMPDIR", &path(scratch.path())),
+            env("LANG", "C.UTF-8"),
+            env("TERM", "dumb"),
+            // Over whatever .config/insta.yaml says.
+            env("INSTA_UPDATE", "no"),
+            env("INSTA_FORCE_PASS", "0"),
+            env("INSTA_OUTPUT", "none"),
+            env("INSTA_WORKSPACE_ROOT", &path(insta_root)),
+            env("SYSLAB_REPORT_FD", &sandbox::REPORT_FD.to_string()),
+        ],
+        scratch: scratch.path().to_owned(),
+        limit: unit.exercise.limit(),
+        mode: sandbox.mode,
+        protect: vec![std::process::id().cast_signed()],
+    };
+    let mut tested = judge(name, unit.exercise.limit_seconds, &sandbox::run(&job));
+    if let Some(seen) = &mut tested.seen {
+        seen.expected = expected(insta_root, seen);
+    }
+    tested
+}
+
+/// The text of a snapshot, below insta's header.
+fn expected(insta_root: &Path, seen: &Seen) -> String {
+    let path = insta_root
+        .join("exercises/tests/snapshots")
+        .join(format!("{}.snap", seen.snapshot));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let body = text
+        .strip_prefix("---\n")
+        .and_then(|rest| rest.split_once("\n---\n"))
+        .map(|(_, body)| body);
+    body.unwrap_or(&text).trim_end().to_owned()
+}
+
+/// A folder for everything that tests write, gone when it is dropped.
+pub(crate) fn private_folder() -> Result<tempfile::TempDir> {
+    let parent = std::env::temp_dir();
+    tempfile::Builder::new()
+        .prefix("syslab-")
+        .tempdir_in(&parent)
+        .map_err(|error| {
+            Failure::new(format!(
+                "cannot make a folder in {}: {error}",
+                parent.display()
+            ))
+            .next("make room there, or set TMPDIR to a folder that can be written")
+        })
+}

@@ -1,0 +1,261 @@
+//! `cargo xtask test`: the course held against itself, the fast parts first.
+
+use std::time::Instant;
+
+use anstream::println;
+
+use crate::course::{Course, Exercise};
+use crate::fail::{About as _, Failure, Result, exit_code};
+use crate::flags::{Confinement, Part, Test};
+use crate::grade::{self, How};
+use crate::manifest::Manifest;
+use crate::paint::{BAD, BOLD, DIM, GOOD, In};
+use crate::progress::Spinner;
+use crate::run::{self, Unit};
+use crate::sandbox::Sandbox;
+use crate::specification::{Specification, target_folder};
+use crate::stage::Stage;
+use crate::store::Store;
+use crate::verdict::{Graded, Outcome};
+use crate::{build, check, interrupt, mutants, tidy};
+
+const PARTS: [Part; 5] = [
+    Part::Tidy,
+    Part::Stubs,
+    Part::Solutions,
+    Part::Crates,
+    Part::Mutants,
+];
+
+pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
+    interrupt::watch().about("cannot watch for Ctrl-C")?;
+    let exercises = course.select(&flags.only)?;
+    course.require_files(&exercises)?;
+    let mut held = true;
+    for part in PARTS
+        .into_iter()
+        .filter(|part| flags.parts.is_empty() || flags.parts.contains(part))
+    {
+        if interrupt::requested() {
+            return Ok(exit_code::INTERRUPTED);
+        }
+        let started = Instant::now();
+        let answer = match part {
+            Part::Tidy => tidy(course),
+            Part::Crates => crates(course),
+            Part::Stubs => stubs(course, &exercises),
+            Part::Solutions => solutions(course, &exercises),
+            Part::Mutants => killed(course, &exercises),
+        }?;
+        let name = format!("{part:?}").to_lowercase();
+        let seconds = started.elapsed().as_secs_f64();
+        let (mark, line, complaints) = match answer {
+            Ok(line) => (In(GOOD, "✓"), line, Vec::new()),
+            Err((line, complaints)) => {
+                held = false;
+                (In(BAD.bold(), "✗"), line, complaints)
+            }
+        };
+        println!(
+            "  {mark} {} {line} {}",
+            In(BOLD, format_args!("{name:10}")),
+            In(DIM, format_args!("{seconds:.1} s"))
+        );
+        for complaint in complaints {
+            println!("      {complaint}");
+        }
+    }
+    Ok(if held {
+        exit_code::PASSED
+    } else {
+        exit_code::NOT_PASSED
+    })
+}
+
+/// What a part says: a line, and where it does not hold, each complaint.
+type Answer = Result<String, (String, Vec<String>)>;
+
+fn tidy(course: &Course) -> Result<Answer> {
+    let problems = tidy::problems(course)?;
+    Ok(if problems.is_empty() {
+        Ok(format!(
+            "{} exercises have all their parts",
+            course.exercises.len()
+        ))
+    } else {
+        Err((format!("{} problems", problems.len()), problems))
+    })
+}
+
+/// `cargo test` of every crate; its own output is shown as it comes.
+fn crates(course: &Course) -> Result<Answer> {
+    let status = build::cargo()
+        .current_dir(&course.root)
+        .args(["test", "--quiet", "--workspace", "--exclude", "exercises"])
+        .status()
+        .about("cannot run cargo test")?;
+    Ok(if status.success() {
+        Ok("unit and integration tests of every crate pass".into())
+    } else {
+        Err(("cargo test does not pass".into(), vec![]))
+    })
+}
+
+/// Every exercise as it was given ends at `todo!()`, in every stage.
+fn stubs(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
+    let specification = Specification::of(course)?;
+    let manifest = &specification.manifest;
+    let spinner = Spinner::new("compiling the exercises");
+    let untouched = exercises
+        .iter()
+        .all(|exercise| manifest.untouched(&exercise.file()));
+    // A learner's files are not what is asked here.
+    let (workspace, target_dir) = if untouched {
+        (course.root.clone(), None)
+    } else {
+        let target = target_folder(&course.root)?;
+        (stage_stubs(course, manifest, &target)?.root, Some(target))
+    };
+    let request = build::Request {
+        workspace: &workspace,
+        target_dir: target_dir.as_deref(),
+        targets: exercises.iter().map(|exercise| exercise.target()).collect(),
+        solutions: false,
+    };
+    let mut built = build::build(&request, &spinner)?;
+    let mut units = Vec::new();
+    let mut complaints = Vec::new();
+    for exercise in exercises {
+        match built.remove(&exercise.target()) {
+            Some(build::Built::Executable(executable)) => {
+                let tests = specification.tests(exercise)?;
+                units.push(Unit {
+                    exercise,
+                    executable,
+                    tests,
+                    key: String::new(),
+                });
+            }
+            _ => complaints.push(format!("{} does not compile", exercise.file())),
+        }
+    }
+    let private = run::private_folder()?;
+    let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
+    run::all(
+        &units,
+        &workspace,
+        &sandbox,
+        private.path(),
+        check::default_jobs(),
+        &mut |unit, graded| {
+            for test in graded
+                .tests
+                .iter()
+                .filter(|test| !matches!(test.outcome, Outcome::Todo | Outcome::Skipped))
+            {
+                let said = test.message.as_deref().unwrap_or_default();
+                complaints.push(format!(
+                    "{} · {}: {} {said}",
+                    unit.exercise.slug,
+                    test.name,
+                    test.outcome.word()
+                ));
+            }
+        },
+    );
+    drop(spinner);
+    Ok(if complaints.is_empty() {
+        Ok(format!(
+            "{} exercises compile and are todo in every stage",
+            exercises.len()
+        ))
+    } else {
+        Err((
+            format!("{} stages are not todo", complaints.len()),
+            complaints,
+        ))
+    })
+}
+
+fn stage_stubs(course: &Course, manifest: &Manifest, target: &std::path::Path) -> Result<Stage> {
+    let cargo =
+        std::fs::read_to_string(course.root.join("Cargo.toml")).about("cannot read Cargo.toml")?;
+    let stage = Stage::new(&course.root, target, "stubs", &cargo, &["exercises"])?;
+    for path in manifest
+        .paths()
+        .filter(|path| path.starts_with("exercises/"))
+    {
+        stage.write(path, &manifest.pristine(path)?)?;
+    }
+    Ok(stage)
+}
+
+/// Every solution passes every stage.
+fn solutions(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
+    let how = How {
+        solutions: true,
+        fresh: true,
+        confinement: Confinement::Auto,
+        jobs: check::default_jobs(),
+    };
+    let (mut store, _) = Store::open(&course.root);
+    let document = grade::grade(course, exercises, &how, &mut store, &mut check::Silent)?;
+    if document.interrupted {
+        return Err(Failure::new("interrupted"));
+    }
+    let stages: usize = document.exercises.iter().map(|graded| graded.total).sum();
+    let complaints: Vec<String> = document.exercises.iter().flat_map(complaints).collect();
+    Ok(if complaints.is_empty() {
+        let skipped = match document.summary.skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped on this machine"),
+        };
+        Ok(format!(
+            "{} solutions pass {stages} stages{skipped}",
+            document.summary.passed
+        ))
+    } else {
+        Err((
+            format!("{} stages do not pass", complaints.len()),
+            complaints,
+        ))
+    })
+}
+
+fn complaints(graded: &Graded) -> Vec<String> {
+    let whole = graded
+        .message
+        .iter()
+        .filter(|_| graded.outcome != Outcome::Skipped);
+    let whole = whole.map(|message| format!("{}: {message}", graded.slug));
+    let open = graded
+        .tests
+        .iter()
+        .filter(|test| !matches!(test.outcome, Outcome::Passed | Outcome::Skipped));
+    let stages = open.map(|test| {
+        let seen = test
+            .seen
+            .as_ref()
+            .map(|seen| format!("\n{}", seen.text))
+            .unwrap_or_default();
+        let said = test.message.as_deref().unwrap_or_default();
+        format!(
+            "{} · {}: {} {said}{seen}",
+            graded.slug,
+            test.name,
+            test.outcome.word()
+        )
+    });
+    whole.chain(stages).collect()
+}
+
+/// Every wrong answer fails for its stated reason.
+fn killed(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
+    let score = mutants::hold(course, exercises, check::default_jobs())?;
+    let line = format!("{} mutants killed of {}", score.killed, score.total);
+    Ok(if score.survivors.is_empty() {
+        Ok(line)
+    } else {
+        Err((line, score.survivors))
+    })
+}
