@@ -3,18 +3,22 @@
 //! Through shared memory: an anonymous `MAP_SHARED` mapping is inherited by fork(2), is no entry of the
 //! descriptor table, cannot fill up and block a writer, and cannot be held open by a forgotten descendant.
 //! What was written stays readable after the writer was killed.
+//!
+//! Two mappings. What the child *says* (its value, its panics) is in one that it keeps. What the test and the keeper
+//! *know* (pids, how it ended) is in another, which is taken out of the child's memory before the exercise's first
+//! line: whoever finds shared memory in /proc/self/maps could otherwise write there that all went well.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Address space of an arena. Pages are only made when written.
+/// Address space for what the child says. Pages are only made when written.
 const SIZE: usize = 64 << 20;
 
-/// Where the records begin: the header has the first page for itself.
+/// Where the records begin: [`Said`] has the first page for itself.
 const RECORDS: usize = 4096;
 
-/// What the processes of one child tell each other.
+/// What test and keeper tell each other, and the child until the exercise begins.
 #[repr(C)]
 pub(crate) struct Header {
     /// The keeper's pid; 0 until it was forked.
@@ -43,12 +47,15 @@ pub(crate) struct Header {
     pub(crate) release: AtomicU32,
     /// The test orders the keeper to end the tree.
     pub(crate) finish: AtomicU32,
+}
+
+/// What the child says, beside its records.
+#[repr(C)]
+pub(crate) struct Said {
     /// The signal of a fault (SIGSEGV, SIGBUS), 0 when there was none.
     pub(crate) fault_signal: AtomicI32,
     /// The address of that fault.
     pub(crate) fault_address: AtomicU64,
-    /// The session the child was started in.
-    pub(crate) session: AtomicI32,
     /// Bytes reserved by records.
     reserved: AtomicUsize,
 }
@@ -98,6 +105,8 @@ const UNIT: usize = 16;
 
 /// Shared memory of a test, its keeper and its child.
 pub(crate) struct Arena {
+    /// Null in a child, once it has given it up.
+    header: AtomicPtr<Header>,
     base: *mut Unit,
 }
 
@@ -108,33 +117,45 @@ unsafe impl Sync for Arena {}
 
 impl Arena {
     pub(crate) fn new() -> io::Result<Arena> {
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice; no memory of ours is touched.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                SIZE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Arena { base: base.cast() })
+        Ok(Arena {
+            header: AtomicPtr::new(map(size_of::<Header>())?.cast()),
+            base: map(SIZE)?.cast(),
+        })
     }
 
+    /// What test and keeper know. Not for a child that has called [`give_up_header`](Arena::give_up_header).
     pub(crate) fn header(&self) -> &Header {
-        // SAFETY: the mapping is page aligned, begins with a Header (all zero is valid: atomics), and lives
-        // as long as `self`.
-        unsafe { &*self.base.cast::<Header>() }
+        let header = self.header.load(Ordering::Relaxed);
+        // SAFETY: the mapping is page aligned, holds a Header (all zero is valid: atomics), and lives as long as
+        // `self` where it was not given up.
+        unsafe { header.as_ref() }.expect("this process has no header")
+    }
+
+    /// Takes the header out of this process's memory; every reference to it has been used for the last time.
+    pub(crate) fn give_up_header(&self) {
+        let header = self.header.swap(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: the mapping made in `new`; the caller vouches for the references.
+        unsafe { libc::munmap(header.cast(), size_of::<Header>()) };
+    }
+
+    /// From now on a fork of this process does not get the header: neither do the children of other arenas.
+    pub(crate) fn keep_header_from_forks(&self) {
+        let header = self.header.load(Ordering::Relaxed);
+        // SAFETY: a mapping of this process, of which nothing is read or written.
+        unsafe { libc::madvise(header.cast(), size_of::<Header>(), libc::MADV_DONTFORK) };
+    }
+
+    /// What the child says beside its records.
+    pub(crate) fn said(&self) -> &Said {
+        // SAFETY: the mapping is page aligned, begins with a Said (all zero is valid: atomics), and lives as long as
+        // `self`.
+        unsafe { &*self.base.cast::<Said>() }
     }
 
     /// Appends a record. Takes no lock, so that a panicking thread of any process of the tree may call it.
     pub(crate) fn record(&self, kind: Kind, bytes: &[u8]) -> io::Result<()> {
         let size = (size_of::<RecordHead>() + bytes.len()).next_multiple_of(UNIT);
-        let at = self.header().reserved.fetch_add(size, Ordering::AcqRel) + RECORDS;
+        let at = self.said().reserved.fetch_add(size, Ordering::AcqRel) + RECORDS;
         if at + size > SIZE {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
         }
@@ -153,7 +174,8 @@ impl Arena {
 
     /// The finished records, oldest first. A record whose writer died half-way is left out.
     pub(crate) fn records(&self) -> Vec<Record> {
-        let end = self.header().reserved.load(Ordering::Acquire) + RECORDS;
+        let reserved = self.said().reserved.load(Ordering::Acquire);
+        let end = reserved.saturating_add(RECORDS);
         let mut found = Vec::new();
         let mut at = RECORDS;
         while at + size_of::<RecordHead>() <= end.min(SIZE) {
@@ -164,7 +186,9 @@ impl Arena {
             };
             let kind = head.kind.load(Ordering::Acquire);
             let length = head.length.load(Ordering::Relaxed);
-            let size = (size_of::<RecordHead>().saturating_add(length)).next_multiple_of(UNIT);
+            // The child can have written any length.
+            let size = size_of::<RecordHead>().saturating_add(length);
+            let size = size.checked_next_multiple_of(UNIT).unwrap_or(usize::MAX);
             if length == 0 && kind == 0 || size > SIZE - at {
                 break;
             }
@@ -195,9 +219,29 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        self.give_up_header();
         // SAFETY: the mapping made in `new`; every reference into it borrowed `self`.
         unsafe { libc::munmap(self.base.cast(), SIZE) };
     }
+}
+
+/// Fresh shared memory, all zero, for this process and its forks.
+fn map(size: usize) -> io::Result<*mut libc::c_void> {
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice; no memory of ours is touched.
+    let base = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(base)
 }
 
 /// Sleeps while `word` is 0, at most `limit`; true when it is no longer 0.

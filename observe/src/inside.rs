@@ -14,8 +14,10 @@ use std::time::Duration;
 /// The arena of this process when it is a child, or a descendant of one that did not exec.
 pub(crate) static ARENA: AtomicPtr<Arena> = AtomicPtr::new(std::ptr::null_mut());
 
-/// The pid of the child whose closure this process runs.
+/// The pid of the child whose closure this process runs, of its keeper, and the session it was started in.
 static CHILD: AtomicI32 = AtomicI32::new(0);
+static KEEPER: AtomicI32 = AtomicI32::new(0);
+static SESSION: AtomicI32 = AtomicI32::new(0);
 
 /// Bytes that a child may write to one file, its stdout included.
 pub(crate) const FILE_LIMIT: u64 = 16 << 20;
@@ -46,13 +48,14 @@ pub(crate) fn live(arena: &Arena, setup: &Setup, body: &mut dyn FnMut()) -> ! {
     }
     ARENA.store(std::ptr::from_ref(arena).cast_mut(), Ordering::Relaxed);
     CHILD.store(me, Ordering::Relaxed);
-    // SAFETY: getsid(0) takes an integer.
-    header
-        .session
-        .store(unsafe { libc::getsid(0) }, Ordering::Relaxed);
+    // SAFETY: getppid takes nothing, getsid an integer.
+    let (keeper, session) = unsafe { (libc::getppid(), libc::getsid(0)) };
+    KEEPER.store(keeper, Ordering::Relaxed);
+    SESSION.store(session, Ordering::Relaxed);
     catch_faults();
     set_and_wake(&header.ready);
     wait_nonzero(&header.go, None);
+    arena.give_up_header();
     // A panic was recorded by the hook; here it only ends the process.
     let outcome = catch_unwind(AssertUnwindSafe(body));
     if setup.traced {
@@ -278,11 +281,10 @@ extern "C" fn note_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::
         let arena = &*ARENA.load(Ordering::Relaxed);
         // si_code > 0: the kernel's own, so that si_addr means something; a kill(2) has none.
         if (*info).si_code > 0 && libc::getpid() == CHILD.load(Ordering::Relaxed) {
-            let header = arena.header();
-            header
-                .fault_address
+            let said = arena.said();
+            said.fault_address
                 .store((*info).si_addr() as u64, Ordering::Relaxed);
-            header.fault_signal.store(signal, Ordering::Release);
+            said.fault_signal.store(signal, Ordering::Release);
         }
         let action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, &raw const action, std::ptr::null_mut());
@@ -297,10 +299,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keeper, child and the child's first session, when this process is below a child.
 pub(crate) fn relation() -> Option<(i32, i32, i32)> {
-    let arena = ARENA.load(Ordering::Relaxed);
-    // SAFETY: as in `returned`.
-    let header = unsafe { arena.as_ref() }?.header();
-    let keeper = header.keeper.load(Ordering::Relaxed);
-    let session = header.session.load(Ordering::Relaxed);
-    Some((keeper, CHILD.load(Ordering::Relaxed), session))
+    let [keeper, child, session] = [&KEEPER, &CHILD, &SESSION].map(|it| it.load(Ordering::Relaxed));
+    (child != 0).then_some((keeper, child, session))
 }

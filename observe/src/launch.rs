@@ -141,6 +141,7 @@ fn fork(launch: &mut Launch<'_>, round: u32) -> io::Result<Option<()>> {
     drop(keepers);
     let told = watch.wait(&header.fit, Instant::now() + PATIENCE);
     if told && header.fit.load(Ordering::Relaxed) == FIT {
+        watch.arena.keep_header_from_forks();
         return Ok(Some(()));
     }
     crate::sweep::kill(keeper, libc::SIGKILL);

@@ -152,7 +152,8 @@ impl Process {
 
     /// Whether it has ended and was not waited for.
     pub fn zombie(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        // A main thread that has ended alone, by pthread_exit(3), looks the same while the others go on.
+        matches!(self.state, 'Z' | 'X') && self.threads.len() <= 1
     }
 
     /// Whether it is stopped by a signal or a tracer.

@@ -372,8 +372,9 @@ impl<T: DeserializeOwned> Run<T> {
                 None => End::Exited(status),
             },
             Ended::Killed(signal) => {
-                if header.fault_signal.load(Ordering::Acquire) == signal {
-                    run.fault = Some(header.fault_address.load(Ordering::Relaxed));
+                let said = arena.said();
+                if said.fault_signal.load(Ordering::Acquire) == signal {
+                    run.fault = Some(said.fault_address.load(Ordering::Relaxed));
                 }
                 End::Killed(Signal(signal))
             }

@@ -2,11 +2,27 @@
 //!
 //! A marker is a `prctl(2)` with an option no kernel knows: it fails with EINVAL and changes nothing, traced or
 //! not. A tracer of this crate recognises it and leaves it out of the record.
+//!
+//! A tracee that may not be trusted must not be able to say "to here" itself, and hide what comes next. So a marker
+//! carries a number that is another in each run; a tracer makes it up before it forks its tracee.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The `prctl(2)` option of a marker: "TRAC".
 pub(crate) const OPTION: u64 = 0x5452_4143;
-/// The third argument, so that a fuzzer's random option is no marker.
-pub(crate) const COOKIE: u64 = 0x6167_696f_6e21;
+
+/// The third argument of this process and its forks; 0 until [`agree`].
+static COOKIE: AtomicU64 = AtomicU64::new(0);
+
+/// Makes up the number by which a tracer and the processes forked from here on know each other's markers.
+pub(crate) fn agree() -> u64 {
+    let fresh = RandomState::new().build_hasher().finish() | 1;
+    match COOKIE.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(agreed) => agreed,
+    }
+}
 
 /// What a marker asks for: the second argument of the `prctl(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +35,11 @@ impl Marker {
     /// The marker that these arguments of `prctl(2)` are, if any.
     pub(crate) fn of(args: &[u64; 6]) -> Option<Marker> {
         match args {
-            [OPTION, 1, COOKIE, ..] => Some(Marker::Begin),
-            [OPTION, 2, COOKIE, ..] => Some(Marker::End),
+            [OPTION, which, cookie, ..] if *cookie == agree() => match which {
+                1 => Some(Marker::Begin),
+                2 => Some(Marker::End),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -40,5 +59,20 @@ pub fn end() {
 
 fn mark(which: u64) {
     // SAFETY: prctl(2) rejects an unknown option before it looks at the other arguments, which are plain numbers.
-    unsafe { libc::prctl(OPTION as i32, which, COOKIE, 0u64, 0u64) };
+    unsafe { libc::prctl(OPTION as i32, which, agree(), 0u64, 0u64) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_only_who_knows_the_number() {
+        let of = |which, cookie| Marker::of(&[OPTION, which, cookie, 0, 0, 0]);
+        assert_eq!(of(1, agree()), Some(Marker::Begin));
+        assert_eq!(of(2, agree()), Some(Marker::End));
+        assert_eq!(of(3, agree()), None);
+        assert_eq!(of(2, agree() ^ 2), None);
+        assert_eq!(of(2, 0), None);
+    }
 }

@@ -40,6 +40,8 @@ impl Default for Tracer {
 impl Tracer {
     /// Every call of every process and thread, decoded.
     pub fn new() -> Tracer {
+        // Before any tracee is forked.
+        region::agree();
         Tracer {
             follow: true,
             only: Vec::new(),

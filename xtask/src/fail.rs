@@ -52,6 +52,27 @@ impl fmt::Display for Failure {
     }
 }
 
+/// From now on a full disk below stdout is an error like any other, and no panic.
+///
+/// `println!` has no other way to say it; by then nothing can be shown any more.
+pub(crate) fn when_output_is_lost() {
+    let other = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or_default();
+        let Some(what) = message.strip_prefix("failed printing to ") else {
+            return other(info);
+        };
+        let failure = Failure::new(format!("cannot write to {what}"))
+            .next("make room there, or look at it on a terminal");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("error: {failure}\n").as_bytes(),
+        );
+        // SAFETY: `_exit(2)` takes no pointer; wardens notice it and end their tests.
+        unsafe { libc::_exit(exit_code::CANNOT_RUN.into()) }
+    }));
+}
+
 /// Names the thing that an `io::Error` is about; the error alone never does.
 pub(crate) trait About<T> {
     /// `what` is a phrase such as "cannot read exercises.toml".

@@ -65,6 +65,7 @@ fn main() -> ExitCode {
     // `cargo xtask list | head` ends like any other program.
     // SAFETY: SIG_DFL is a valid disposition, and there is one thread so far.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    fail::when_output_is_lost();
     match run(&Flags::parse()) {
         Ok(status) => status.into(),
         Err(failure) => {

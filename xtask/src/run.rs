@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 
 use crate::course::Exercise;
 use crate::fail::{Failure, Result};
 use crate::interrupt;
-use crate::sandbox::{self, Job, Sandbox};
+use crate::sandbox::{self, Job, Mode, Sandbox};
 use crate::scratch::Scratch;
-use crate::verdict::{Graded, Seen, Tested, judge};
+use crate::verdict::{Graded, Outcome, Seen, Tested, judge};
 
 /// One exercise's test program.
 pub(crate) struct Unit<'a> {
@@ -44,20 +45,30 @@ pub(crate) fn all(
         .iter()
         .map(|unit| Mutex::new(vec![None; unit.tests.len()]))
         .collect();
-    let (send, receive) = mpsc::channel();
+    let spans = Mutex::new(Vec::new());
+    let shared = shares_processes(sandbox);
+    let grade = |at: usize, tests| {
+        let exercise = units[at].exercise;
+        Graded::of_tests(&exercise.chapter, &exercise.slug, tests)
+    };
+    let mut doubtful: Vec<(usize, Vec<Tested>)> = Vec::new();
+    let (send, receive) = mpsc::channel::<(usize, Vec<Tested>)>();
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, 128).min(queue.len().max(1)) {
             let send = send.clone();
-            let (next, queue, results) = (&next, &queue, &results);
+            let (next, queue, results, spans) = (&next, &queue, &results, &spans);
             scope.spawn(move || {
                 while let Some(&(at, test)) = queue.get(next.fetch_add(1, Ordering::SeqCst)) {
                     if interrupt::requested() {
                         break;
                     }
+                    let from = Instant::now();
                     let tested = run_test(&units[at], test, insta_root, sandbox, private);
                     if interrupt::requested() {
                         break;
                     }
+                    let span = Span::new((at, test), from, tested.outcome);
+                    spans.lock().expect("no holder panics").push(span);
                     let mut tests = results[at].lock().expect("no holder panics");
                     tests[test] = Some(tested);
                     if tests.iter().all(Option::is_some) {
@@ -69,14 +80,73 @@ pub(crate) fn all(
         }
         drop(send);
         for (at, tests) in receive {
-            let exercise = units[at].exercise;
-            done(
-                &units[at],
-                Graded::of_tests(&exercise.chapter, &exercise.slug, tests),
-            );
+            if shared && failed(&tests).next().is_some() {
+                doubtful.push((at, tests));
+            } else {
+                done(&units[at], grade(at, tests));
+            }
         }
     });
+    let spans = spans.into_inner().expect("no holder panics");
+    for (at, mut tests) in doubtful {
+        for test in failed(&tests).collect::<Vec<_>>() {
+            if disturbed(&spans, (at, test)) {
+                tests[test] = run_test(&units[at], test, insta_root, sandbox, private);
+            }
+        }
+        if !interrupt::requested() {
+            done(&units[at], grade(at, tests));
+        }
+    }
     sandbox::end_adopted(&interrupt::wardens());
+}
+
+/// When a test ran.
+struct Span {
+    /// Its unit, and its number in that.
+    test: (usize, usize),
+    from: Instant,
+    to: Instant,
+    /// It did not end well, and may have taken all that there was.
+    greedy: bool,
+}
+
+impl Span {
+    /// From `from` to now.
+    fn new(test: (usize, usize), from: Instant, outcome: Outcome) -> Self {
+        use Outcome::{Crashed, Leaked, TimedOut};
+        Self {
+            test,
+            from,
+            to: Instant::now(),
+            greedy: matches!(outcome, TimedOut | Crashed | Leaked),
+        }
+    }
+}
+
+/// True where tests take their processes from one allowance: `RLIMIT_NPROC` counts all
+/// of a user's, in the whole system. A test that failed beside a fork bomb may have
+/// found none left, and is run again, alone.
+fn shares_processes(sandbox: &Sandbox) -> bool {
+    sandbox.mode == Mode::Processes && !nix::unistd::getuid().is_root()
+}
+
+fn failed(tests: &[Tested]) -> impl Iterator<Item = usize> {
+    let numbered = tests.iter().enumerate();
+    numbered
+        .filter(|(_, tested)| tested.outcome == Outcome::Failed)
+        .map(|(test, _)| test)
+}
+
+/// True when another test that did not end well ran at the same time.
+fn disturbed(spans: &[Span], test: (usize, usize)) -> bool {
+    let own = spans.iter().find(|span| span.test == test);
+    own.is_some_and(|own| {
+        let others = spans.iter().filter(|span| span.test != test);
+        others
+            .into_iter()
+            .any(|other| other.greedy && other.from < own.to && own.from < other.to)
+    })
 }
 
 fn run_test(

@@ -28,7 +28,7 @@ impl Drop for Scratch {
 }
 
 /// Removes `folder`, in which nothing runs any more.
-fn remove(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn remove(folder: &Path) -> std::io::Result<()> {
     let mut moved = 0_u64;
     open(folder)?;
     loop {

@@ -220,6 +220,12 @@ impl Looking<'_> {
             "asm" | "naked_asm" if !called && (place.in_macro || next(1) == "as") => Some(format!(
                 "assembly under another name is refused here: {ASSEMBLY}"
             )),
+            // `pub(crate) use mine as write;` brings a *macro* `write`, too, where the
+            // tests import a function of that name.
+            "use" if place.modules == 0 && exported(tokens, index) => Some(
+                "a re-export is refused here: it could take the place of the tests' own macros"
+                    .into(),
+            ),
             "observe" | "tracer" | "insta" => {
                 let path = is_punct(tokens, index + 1, ':') && is_punct(tokens, index + 2, ':');
                 let used = index > 0
@@ -296,6 +302,19 @@ fn directive(arguments: &[TokenTree]) -> Option<String> {
     directives.then(|| {
         format!("assembly with directives (`.globl`, `.section`) is refused here: {ASSEMBLY}")
     })
+}
+
+/// True when something like `pub`, `pub(crate)` or a macro's `$vis` stands before `index`.
+fn exported(tokens: &[TokenTree], index: usize) -> bool {
+    match index.checked_sub(1).and_then(|before| tokens.get(before)) {
+        Some(TokenTree::Ident(_)) => true,
+        Some(TokenTree::Group(group)) => {
+            let pub_before = index.checked_sub(2).and_then(|at| tokens.get(at));
+            group.delimiter() == Delimiter::Parenthesis
+                && matches!(pub_before, Some(TokenTree::Ident(word)) if word == "pub")
+        }
+        _ => false,
+    }
 }
 
 fn is_punct(tokens: &[TokenTree], index: usize, wanted: char) -> bool {
@@ -376,6 +395,9 @@ mod tests {
             "#[allow(long_running_const_eval)] const X: () = loop {};",
             "fn f() { observe::region::end(); }",
             "use observe as o;",
+            "macro_rules! mine { () => {} } pub(crate) use mine as write;",
+            "pub use std::todo as write;",
+            "macro_rules! m { ($v:vis) => { $v use std::todo as write; } } m!(pub);",
         ] {
             assert!(reaches_out(text, &[]).is_some(), "{text}");
         }
@@ -390,7 +412,8 @@ mod tests {
             "pub(crate) fn f() {} mod inner { pub(super) fn g() {} use super::{self, f}; }",
             "mod inner { pub(in crate::other) fn g() {} }",
             "fn f(observe: u32, state: &S) -> u32 { state.observe + S { x: observe }.x }",
-            "mod inner { pub fn g(x: super::S) {} }",
+            "mod inner { pub fn g(x: super::S) {} pub use std::fs::File; }",
+            "#[cfg(unix)] use std::fs; fn f() { use std::io; { } use std::net; }",
             "use std::arch::{asm, naked_asm}; fn f() { unsafe { asm!(\"syscall\", in(\"rdi\") !0, b = const 3) } }",
             "fn f() { unsafe { asm!(\"2: cmp x0, 1.5\", \"b.eq 2b\", \"mov v0.4s, v1.4s\") } }",
             "macro_rules! m { ($($x:expr),*) => { [$($x),*] } } fn f() { m!(1, 2); }",

@@ -1,192 +1,305 @@
-//! Whatever is wrong around the grader is one error that names the thing and the next command, and loses nothing.
+//! What goes wrong around the grader is one clear error that names the thing and the next command; what was
+//! known is kept, what runs is ended, and the terminal is as it was.
 
 mod support;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use support::course::{Built, Course, Exercise, put};
-use support::site::{Ran, Site, run, wait};
+use nix::sched::CloneFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::course::{Built, CHAPTER, Course, Exercise};
+use support::site::{self, NOBODY, Ran, Site, wait};
 use support::traces;
 
-/// Long enough for a machine that does other things as well.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A course with a right answer, another one, and one that never ends; compiled once for all tests.
-fn built() -> &'static (Course, Built) {
-    static BUILT: OnceLock<(Course, Built)> = OnceLock::new();
-    BUILT.get_or_init(|| {
+/// Right, wrong, and one that takes longer than any test here waits.
+fn copy(uid: Option<u32>) -> Site {
+    static BUILT: OnceLock<(std::path::PathBuf, Built)> = OnceLock::new();
+    let (root, built) = BUILT.get_or_init(|| {
+        let wrong = "pub fn answer() -> u32 {\n    41\n}\n";
         let endless =
-            "pub fn answer() -> u32 {\n    loop {\n        std::hint::spin_loop();\n    }\n}\n";
-        let exercises = [
-            Exercise::right("first"),
-            Exercise::right("second"),
+            "pub fn answer() -> u32 {\n    loop {\n        std::thread::park();\n    }\n}\n";
+        let course = Course::make(&[
+            Exercise::right("right"),
+            Exercise::new("wrong", wrong),
             Exercise {
-                seconds: 100.0,
+                seconds: 600.0,
+                limit: 600,
                 ..Exercise::new("endless", endless)
             },
-        ];
-        let course = Course::make(&exercises);
+        ]);
         let built = course.build(|_| true);
-        (course, built)
-    })
+        (course.root.clone(), built)
+    });
+    Site::copied(root, built, uid)
 }
 
-/// A copy of it, to be spoilt.
-fn site() -> Site {
-    let (course, built) = built();
-    Site::copied(course, built, None)
+/// The one that runs this test; a copy's is a script.
+fn real_cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// It stopped with status 2, and said all of `parts`.
-#[track_caller]
-fn refused(ran: &Ran, parts: &[&str]) {
-    assert_eq!(ran.code(), Some(2), "{}\n{}", ran.stdout, ran.stderr);
-    for part in parts.iter().chain(&["error:", "next:"]) {
-        assert!(
-            ran.stderr.contains(part),
-            "{part:?} is not in: {}",
-            ran.stderr
-        );
+/// A user whom permissions hold: another one when this is root.
+fn somebody() -> Option<u32> {
+    nix::unistd::geteuid().is_root().then_some(NOBODY)
+}
+
+/// The grader could not run: status 2, nothing on stdout, and all of `words` in the one error.
+fn refused(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code(), Some(2), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout, "");
+    // One of ours; it may quote cargo's.
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("next: ").count(), 1, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    for word in words {
+        assert!(ran.stderr.contains(word), "no {word:?} in: {}", ran.stderr);
     }
 }
 
-#[track_caller]
-fn outcomes(ran: &Ran) -> Vec<(String, String)> {
-    let document = ran.document();
-    let all = document["exercises"].as_array().expect("a list");
-    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
-    all.iter()
-        .map(|graded| (text(&graded["slug"]), text(&graded["outcome"])))
+fn check(site: &Site, words: &[&str]) -> Ran {
+    site.run(&[&["check", "--json"], words].concat(), LIMIT)
+}
+
+fn outcomes(document: &Value) -> Vec<(&str, &str)> {
+    let of = |graded: &'_ Value, key: &str| -> String {
+        graded[key].as_str().unwrap_or_default().to_owned()
+    };
+    let all = document["exercises"].as_array().expect("exercises").iter();
+    all.map(|graded| {
+        (
+            of(graded, "slug").leak() as &str,
+            of(graded, "outcome").leak() as &str,
+        )
+    })
+    .collect()
+}
+
+/// The slugs whose results are kept, with their outcomes.
+fn kept(site: &Site) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(site.course.join(".syslab/results.json"))
+        .unwrap_or_else(|_| "{}".into());
+    let file: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let records = file["exercises"].as_object().into_iter().flatten();
+    records
+        .filter_map(|(target, record)| {
+            Some((
+                target.clone(),
+                record["last"]["outcome"].as_str()?.to_owned(),
+            ))
+        })
         .collect()
 }
 
-fn outcome<'a>(of: &'a [(String, String)], slug: &str) -> &'a str {
-    of.iter()
-        .find(|(name, _)| name == slug)
-        .map_or("", |(_, outcome)| outcome)
+fn is_kept(site: &Site, slug: &str, outcome: &str) -> bool {
+    kept(site).contains(&(format!("ch66_{slug}"), outcome.to_owned()))
 }
 
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < until, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+// The course.
+
 #[test]
-fn broken_list_names_the_line() {
-    let site = site();
-    put(
-        &site.course.join("exercises/exercises.toml"),
-        b"[[exercise]]\nslug = 3\n",
-    );
+fn a_broken_list_is_named_with_its_line() {
+    let site = copy(None);
+    let list = site.course.join("exercises/exercises.toml");
+    std::fs::write(
+        &list,
+        "[[exercise]]\nchapter = \"ch66_hostile\nslug = \"right\"\n",
+    )
+    .unwrap();
     refused(
-        &site.run(&["check"], LIMIT),
+        &check(&site, &[]),
         &[
-            "exercises.toml is broken",
-            "slug = 3",
+            "exercises/exercises.toml is broken",
+            "line 2",
             "git checkout -- exercises/exercises.toml",
+        ],
+    );
+    std::fs::remove_file(&list).unwrap();
+    refused(
+        &check(&site, &[]),
+        &[
+            "cannot read",
+            "exercises.toml: No such file",
+            "git checkout --",
         ],
     );
 }
 
 #[test]
-fn missing_list_is_named() {
-    let site = site();
-    std::fs::remove_file(site.course.join("exercises/exercises.toml")).unwrap();
+fn a_list_that_names_a_missing_file_is_refused() {
+    let site = copy(None);
+    let test = format!("exercises/tests/ch66_{}.rs", "wrong");
+    std::fs::remove_file(site.course.join(&test)).unwrap();
+    std::fs::remove_dir_all(site.course.join(".git")).unwrap();
+    // Not by the learner: the manifest agrees.
+    let manifest = site.course.join("exercises/manifest.txt");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.ends_with(&test)).collect();
+    std::fs::write(&manifest, without.join("\n")).unwrap();
     refused(
-        &site.run(&["list"], LIMIT),
-        &["exercises.toml", "No such file", "git checkout"],
+        &check(&site, &[]),
+        &[
+            "names wrong, but",
+            &test,
+            "is missing",
+            &format!("git checkout -- {test}"),
+        ],
     );
 }
 
 #[test]
-fn missing_exercise_names_the_file_and_reset_brings_it_back() {
-    let site = site();
-    let file = built().0.exercises[0].file();
-    std::fs::remove_file(site.course.join(&file)).unwrap();
+fn a_missing_exercise_can_be_had_again() {
+    let site = copy(None);
+    let file = site.course.join(format!("exercises/{CHAPTER}/wrong.rs"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
     refused(
-        &site.run(&["check"], LIMIT),
-        &[&file, "is missing", "cargo xtask reset first"],
+        &check(&site, &[]),
+        &["wrong.rs is missing", "cargo xtask reset wrong"],
     );
-    assert_eq!(site.run(&["reset", "first"], LIMIT).code(), Some(0));
-    assert_eq!(
-        outcome(
-            &outcomes(&site.run(&["check", "first", "--json"], LIMIT)),
-            "first"
-        ),
-        "passed"
+    let ran = site.run(&["reset", "wrong"], LIMIT);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn an_unknown_exercise_suggests_the_nearest() {
+    let site = copy(None);
+    refused(
+        &check(&site, &["rihgt"]),
+        &["\"rihgt\"", "did you mean `cargo xtask check right`?"],
+    );
+    refused(
+        &check(&site, &["right", "xyzzy"]),
+        &["\"xyzzy\"", "cargo xtask list"],
+    );
+    refused(&site.run(&["hint", "rihgt"], LIMIT), &["\"rihgt\""]);
+    refused(
+        &site.run(&["reset", CHAPTER], LIMIT),
+        &[CHAPTER, "3 exercises; name one"],
     );
 }
 
 #[test]
-fn unknown_exercise_suggests_the_nearest() {
+fn a_broken_manifest_is_named_with_its_line() {
+    let site = copy(None);
+    let manifest = site.course.join("exercises/manifest.txt");
+    std::fs::write(&manifest, "0123 exercises/tests/../../etc\n").unwrap();
     refused(
-        &site().run(&["check", "secnod"], LIMIT),
-        &["\"secnod\"", "did you mean `cargo xtask check second`?"],
+        &check(&site, &[]),
+        &[
+            "exercises/manifest.txt has a broken line: \"0123",
+            "git checkout --",
+        ],
+    );
+    std::fs::remove_file(&manifest).unwrap();
+    refused(
+        &check(&site, &[]),
+        &["cannot read exercises/manifest.txt", "git checkout --"],
     );
 }
 
 #[test]
-fn missing_cargo_is_named() {
-    let site = site();
+fn outside_the_course_is_told_the_way_back() {
+    let site = copy(None);
     let mut command = site.command(&["check"]);
+    command.env_remove("SYSLAB_ROOT").current_dir("/");
+    refused(
+        &site::run(command, LIMIT),
+        &["/ is not inside the course", "cd into"],
+    );
+}
+
+// The tools.
+
+#[test]
+fn without_cargo_or_rustc_the_way_to_them_is_named() {
+    let site = copy(None);
+    let mut command = site.command(&["check", "--json"]);
     command.env("CARGO", "/nowhere/cargo");
     refused(
-        &run(command, LIMIT),
-        &["cannot run /nowhere/cargo", "rustup"],
+        &site::run(command, LIMIT),
+        &["cannot run /nowhere/cargo", "https://rustup.rs"],
+    );
+    let mut command = site.command(&["check", "--json"]);
+    command.env_remove("CARGO").env("PATH", "/nowhere");
+    refused(
+        &site::run(command, LIMIT),
+        &["cannot run cargo", "https://rustup.rs"],
+    );
+
+    let mut command = site.command(&["check", "--json"]);
+    command
+        .env("CARGO", real_cargo())
+        .env("RUSTC", "/nowhere/rustc");
+    refused(
+        &site::run(command, LIMIT),
+        &["cargo cannot run rustc", "/nowhere/rustc", "rustup"],
     );
 }
 
 #[test]
-fn missing_rustc_is_named() {
-    let site = Site::in_place(&built().0);
-    let mut command = site.command(&["check", "first", "--fresh"]);
-    command.env("RUSTC", "/nowhere/rustc");
-    refused(&run(command, LIMIT), &["/nowhere/rustc", "rustup"]);
+fn a_cargo_that_talks_nonsense_is_quoted() {
+    let site = copy(None);
+    let cargo = site.tmp.join("../cargo");
+    std::fs::write(
+        &cargo,
+        "#!/bin/sh\necho 'no JSON'; echo 'error: the moon is full' >&2; exit 101\n",
+    )
+    .unwrap();
+    refused(
+        &check(&site, &[]),
+        &["cargo could not build the exercises", "the moon is full"],
+    );
 }
 
+// Places to write to.
+
 #[test]
-fn missing_tmpdir_is_named() {
-    let site = site();
+fn a_tmpdir_that_cannot_be_used_is_named() {
+    let site = copy(somebody());
     let mut command = site.command(&["check"]);
     command.env("TMPDIR", "/nowhere/at/all");
     refused(
-        &run(command, LIMIT),
-        &["cannot make a folder in /nowhere/at/all", "set TMPDIR"],
+        &site::run(command, LIMIT),
+        &["cannot make a folder in /nowhere/at/all", "TMPDIR"],
+    );
+    std::fs::set_permissions(&site.tmp, std::fs::Permissions::from_mode(0o555)).unwrap();
+    refused(
+        &check(&site, &[]),
+        &["cannot make a folder in", "Permission denied", "TMPDIR"],
     );
 }
 
-/// `program` with `setup` done first, in user and mount namespaces of its own; none where there are none.
-fn with_mounts(setup: &str, inner: &Command) -> Option<Command> {
-    let offered = Command::new("unshare")
-        .args(["-Urm", "mount", "-t", "tmpfs", "none", "/mnt"])
-        .output();
-    if !offered.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine does not let this user mount anything in a namespace");
-        return None;
-    }
-    let mut command = Command::new("unshare");
-    command
-        .args(["-Urm", "sh", "-ec", &format!("{setup}; exec \"$@\""), "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir("/");
-    Some(command)
-}
-
 #[test]
-fn full_tmpdir_is_named() {
-    let site = site();
-    let inner = site.command(&["check"]);
-    let setup = "mount -t tmpfs -o size=4k,nr_inodes=1 none \"$TMPDIR\"";
-    if let Some(command) = with_mounts(setup, &inner) {
+fn a_full_tmpdir_is_named() {
+    let site = copy(None);
+    let mut command = site.command(&["check", "--json", "right"]);
+    let tmp = site.tmp.clone();
+    let full = in_mounts(&mut command, move || memory(&tmp, "size=4k,nr_inodes=1"));
+    if full {
         refused(
-            &run(command, LIMIT),
+            &site::run(command, LIMIT),
             &[
                 "cannot make a folder in",
                 "No space left on device",
@@ -197,254 +310,464 @@ fn full_tmpdir_is_named() {
 }
 
 #[test]
-fn read_only_checkout_is_named() {
-    let site = Site::in_place(&built().0);
-    let mut inner = site.command(&["check"]);
-    inner.env_remove("CARGO_TARGET_DIR");
-    let setup =
-        "mount --bind \"$SYSLAB_ROOT\" \"$SYSLAB_ROOT\"; mount -o remount,bind,ro \"$SYSLAB_ROOT\"";
-    if let Some(command) = with_mounts(setup, &inner) {
-        refused(
-            &run(command, LIMIT),
-            &["cargo cannot write its target folder", "CARGO_TARGET_DIR"],
-        );
+fn a_read_only_checkout_is_named() {
+    let site = copy(None);
+    let mut command = site.command(&["check", "--json"]);
+    command
+        .env("CARGO", real_cargo())
+        .env_remove("CARGO_TARGET_DIR");
+    let root = site.course.clone();
+    if in_mounts(&mut command, move || read_only(&root)) {
+        let words = [
+            "cargo cannot write its target folder",
+            "Read-only file system",
+            "CARGO_TARGET_DIR",
+        ];
+        refused(&site::run(command, LIMIT), &words);
     }
 }
 
 #[test]
-fn results_that_cannot_be_kept_are_said_and_grading_goes_on() {
-    let site = site();
-    put(
-        &site.course.join(".syslab"),
-        b"a file where a folder is wanted",
+fn results_that_cannot_be_kept_are_shown_all_the_same() {
+    let site = copy(somebody());
+    std::fs::set_permissions(&site.course, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let ran = check(&site, &["right", "wrong"]);
+    let document = ran.document();
+    assert_eq!(ran.code(), Some(1));
+    assert_eq!(
+        outcomes(&document),
+        [("right", "passed"), ("wrong", "failed")]
     );
-    let ran = site.run(&["check", "first"], LIMIT);
-    assert_eq!(ran.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("1 of 1 exercises"), "{}", ran.stdout);
+    let notices = document["notices"].to_string();
+    assert_eq!(
+        notices.matches("cannot keep results in").count(),
+        1,
+        "{notices}"
+    );
+    let ran = site.run(&["check", "right"], LIMIT);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
     assert!(
         ran.stdout.contains("cannot keep results in"),
         "{}",
         ran.stdout
     );
+    std::fs::set_permissions(&site.course, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
-fn missing_and_broken_manifests_are_named() {
-    let site = site();
-    let manifest = site.course.join("exercises/manifest.txt");
-    put(&manifest, b"not a manifest\n");
+fn a_full_disk_loses_neither_results_nor_an_exercise() {
+    let site = copy(None);
+    assert_eq!(check(&site, &["right"]).code(), Some(0));
+    let (results, wrong) = (
+        site.course.join(".syslab/results.json"),
+        format!("exercises/{CHAPTER}/wrong.rs"),
+    );
+    let before = std::fs::read(&results).unwrap();
+    let mine = format!(
+        "// mine\n{}",
+        std::fs::read_to_string(site.course.join(&wrong)).unwrap()
+    );
+    std::fs::write(site.course.join(&wrong), &mine).unwrap();
+
+    let syslab = site.course.join(".syslab");
+    let fill = move |results: &[u8]| {
+        memory(&syslab, "size=4k")?;
+        // The results as they were, and nothing free besides.
+        std::fs::write(
+            syslab.join("results.json"),
+            &results[..results.len().min(4096)],
+        )
+    };
+    let mut command = site.command(&["reset", "wrong"]);
+    let (filled, text) = (fill.clone(), before.clone());
+    if !in_mounts(&mut command, move || filled(&text)) {
+        return;
+    }
     refused(
-        &site.run(&["check"], LIMIT),
+        &site::run(command, LIMIT),
         &[
-            "manifest.txt has a broken line",
-            "git checkout -- exercises/manifest.txt",
+            "cannot back up",
+            &wrong,
+            "No space left",
+            "nothing was changed",
         ],
     );
-    std::fs::remove_file(manifest).unwrap();
-    refused(
-        &site.run(&["check"], LIMIT),
-        &["cannot read exercises/manifest.txt", "git checkout"],
+    assert_eq!(
+        std::fs::read_to_string(site.course.join(&wrong)).unwrap(),
+        mine
     );
+
+    // A look at what the grader left on the full disk, in the namespace where that is.
+    let mut command = site.command(&["check", "--json", "--fresh", "wrong"]);
+    let text = before.clone();
+    assert!(in_mounts(&mut command, move || fill(&text)));
+    let document = site::run(command, LIMIT).document();
+    assert_eq!(outcomes(&document), [("wrong", "failed")]);
+    assert!(
+        document["notices"].to_string().contains("No space left"),
+        "{}",
+        document["notices"]
+    );
+    assert_eq!(std::fs::read(&results).unwrap(), before);
 }
 
 #[test]
-fn unreadable_results_are_kept_aside() {
-    let site = site();
-    put(&site.course.join(".syslab/results.json"), b"{ half a res");
-    let ran = site.run(&["check", "first"], LIMIT);
-    assert_eq!(ran.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+fn broken_results_are_kept_aside() {
+    let site = copy(None);
+    let folder = site.course.join(".syslab");
+    std::fs::create_dir(&folder).unwrap();
+    for broken in [
+        &b"{\"version\": 1, \"exerc"[..],
+        b"\xff\xfe",
+        b"{\"version\": 99, \"exercises\": {}}",
+    ] {
+        std::fs::write(folder.join("results.json"), broken).unwrap();
+        let ran = check(&site, &["right"]);
+        assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("could not be read; it is kept as"),
+            "{}",
+            ran.stderr
+        );
+        let is_it = |path: &Path| std::fs::read(path).is_ok_and(|bytes| bytes == broken);
+        let mut names = std::fs::read_dir(&folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        assert!(names.any(|path| is_it(&path)), "{broken:?} is gone");
+        assert!(is_kept(&site, "right", "passed"));
+        // Their name is of the second.
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+}
+
+#[test]
+fn reset_keeps_what_the_learner_wrote() {
+    let site = copy(None);
+    let file = site.course.join(format!("exercises/{CHAPTER}/right.rs"));
+    let given = std::fs::read_to_string(&file).unwrap();
+    for mine in ["// first\n", "// second\n"] {
+        std::fs::write(&file, mine).unwrap();
+        let ran = site.run(&["reset", "right"], LIMIT);
+        assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), given);
+        let kept = ran
+            .stdout
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("yours is kept: "));
+        assert_eq!(
+            std::fs::read_to_string(kept.expect("a path")).unwrap(),
+            mine
+        );
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_named() {
+    let site = copy(None);
+    let ran = site.run(&["check", "--junit", "/nowhere/report.xml", "right"], LIMIT);
+    assert_eq!(ran.code(), Some(2), "{}", ran.stdout);
     assert!(
-        ran.stderr.contains("could not be read; it is kept as"),
+        ran.stderr
+            .contains("cannot write the JUnit report /nowhere/report.xml"),
         "{}",
         ran.stderr
     );
-    let entries = std::fs::read_dir(site.course.join(".syslab"))
-        .unwrap()
-        .flatten();
-    let kept = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
-    assert!(kept.into_iter().any(|text| text == "{ half a res"));
+    assert!(ran.stderr.contains("next: "), "{}", ran.stderr);
+    let report = site.tmp.join("report.xml");
+    let ran = site.run(
+        &["check", "--junit", report.to_str().unwrap()],
+        Duration::from_secs(1),
+    );
+    assert_eq!(ran.status, None, "it waits for the endless one");
 }
 
-#[test]
-fn reset_keeps_what_was_there() {
-    let site = site();
-    let file = site.course.join(built().0.exercises[0].file());
-    let given = std::fs::read(&file).unwrap();
-    put(&file, b"// an evening's work\n");
-    let ran = site.run(&["reset", "first"], LIMIT);
-    assert_eq!(ran.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert_eq!(std::fs::read(&file).unwrap(), given);
-    let kept = ran
-        .stdout
-        .lines()
-        .find_map(|line| line.split_once("yours is kept: "))
-        .expect("where it is kept")
-        .1;
-    assert_eq!(
-        std::fs::read_to_string(kept).unwrap(),
-        "// an evening's work\n"
-    );
-}
+// The end of it.
 
 #[test]
-fn reset_that_cannot_back_up_changes_nothing() {
-    let site = site();
-    let file = site.course.join(built().0.exercises[0].file());
-    put(&file, b"// an evening's work\n");
-    put(
-        &site.course.join(".syslab"),
-        b"a file where a folder is wanted",
-    );
-    refused(
-        &site.run(&["reset", "first"], LIMIT),
-        &["cannot back up", "nothing was changed"],
-    );
-    assert_eq!(
-        std::fs::read_to_string(&file).unwrap(),
-        "// an evening's work\n"
-    );
-}
-
-#[test]
-fn two_checks_at_once_keep_both_results() {
-    let site = site();
-    let mut children = ["first", "second"].map(|slug| {
-        let mut command = site.command(&["check", slug]);
-        command.stdout(std::process::Stdio::null()).spawn().unwrap()
-    });
-    for child in &mut children {
-        let status = wait(child, LIMIT).expect("it ends");
-        assert_eq!(status.code(), Some(0));
+fn help_names_the_exit_codes() {
+    let site = copy(None);
+    for arguments in [&["--help"][..], &["check", "--help"]] {
+        let ran = site.run(arguments, LIMIT);
+        assert_eq!(ran.code(), Some(0));
+        for line in [
+            "0    everything",
+            "1    something",
+            "2    the grader itself",
+            "130  stopped",
+        ] {
+            assert!(ran.stdout.contains(line), "no {line:?} in: {}", ran.stdout);
+        }
     }
-    let text = std::fs::read_to_string(site.course.join(".syslab/results.json")).unwrap();
-    let kept: serde_json::Value = serde_json::from_str(&text).expect("whole");
-    for target in ["ch66_first", "ch66_second"] {
-        assert_eq!(
-            kept["exercises"][target]["solved"], true,
-            "{target}: {text}"
-        );
-    }
+    assert_eq!(check(&site, &["right"]).code(), Some(0));
+    assert_eq!(check(&site, &["wrong"]).code(), Some(1));
+    assert_eq!(
+        site.run(&["check", "--no-such-flag"], LIMIT).code(),
+        Some(2)
+    );
 }
 
 #[test]
-fn help_documents_every_exit_status() {
-    let ran = site().run(&["check", "--help"], LIMIT);
-    for line in [
-        "0    everything",
-        "1    something did not pass",
-        "2    the grader itself",
-        "130  stopped by Ctrl-C",
+fn a_reader_that_goes_away_is_no_panic() {
+    let site = copy(None);
+    for arguments in [
+        &["check", "right"][..],
+        &["check", "--json", "right"],
+        &["list"],
+        &["--help"],
     ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = site.command(arguments);
+        let mut errors = tempfile::tempfile().unwrap();
+        let mut child = command
+            .stdout(writer)
+            .stderr(errors.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let status = wait(&mut child, LIMIT).expect("an end");
+        let mut text = String::new();
+        std::io::Seek::rewind(&mut errors).unwrap();
+        errors.read_to_string(&mut text).unwrap();
         assert!(
-            ran.stdout.contains(line),
-            "{line:?} is not in {}",
-            ran.stdout
+            !text.contains("panicked"),
+            "{arguments:?}: {status}: {text}"
         );
     }
 }
 
-/// The grader on a terminal of its own, with a check that never ends, as soon as the first result is kept.
-struct OnTerminal {
-    site: Site,
-    child: std::process::Child,
-    terminal: OwnedFd,
-    before: nix::sys::termios::Termios,
-}
-
-impl OnTerminal {
-    fn start() -> Self {
-        let site = site();
-        let pty = nix::pty::openpty(None, None).expect("a pty");
-        let before = nix::sys::termios::tcgetattr(&pty.master).unwrap();
-        let mut command = site.command(&["check", "--jobs", "2"]);
-        let slave = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
-        command.stdin(slave()).stdout(slave()).stderr(slave());
-        // SAFETY: both calls take integers only and are async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
-        let child = command.spawn().unwrap();
-        drop(pty.slave);
-        let running = Self {
-            site,
-            child,
-            terminal: pty.master,
-            before,
-        };
-        running.drain();
-        let until = Instant::now() + LIMIT;
-        while !["ch66_first", "ch66_second"]
-            .iter()
-            .all(|target| running.kept(target))
-        {
-            assert!(Instant::now() < until, "no result was kept");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        running
-    }
-
-    /// Reads what is printed, so that the grader never waits for it.
-    fn drain(&self) {
-        let mut terminal = std::fs::File::from(self.terminal.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut terminal, &mut std::io::sink()));
-    }
-
-    fn kept(&self, target: &str) -> bool {
-        let text = std::fs::read_to_string(self.site.course.join(".syslab/results.json"))
-            .unwrap_or_default();
-        text.contains(&format!("\"{target}\""))
+#[test]
+fn a_full_disk_below_stdout_is_no_panic() {
+    let site = copy(None);
+    for arguments in [
+        &["check", "right"][..],
+        &["check", "--json", "right"],
+        &["list"],
+    ] {
+        let mut command = site.command(arguments);
+        let mut errors = tempfile::tempfile().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        command.stdout(full).stderr(errors.try_clone().unwrap());
+        let status = wait(&mut command.spawn().unwrap(), LIMIT).expect("an end");
+        let mut text = String::new();
+        std::io::Seek::rewind(&mut errors).unwrap();
+        errors.read_to_string(&mut text).unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {status}: {text}");
+        assert!(
+            text.contains("error: cannot write to stdout: No space left"),
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn ctrl_c_keeps_results_and_leaves_nothing_running() {
-    let mut running = OnTerminal::start();
-    nix::unistd::write(running.terminal.as_fd(), b"\x03").unwrap();
-    let status = wait(&mut running.child, LIMIT).expect("it ends");
-    assert_eq!(status.code(), Some(130), "{status:?}");
+fn two_checks_at_once_lose_nothing() {
+    let site = copy(None);
+    for _ in 0..3 {
+        let _ = std::fs::remove_dir_all(site.course.join(".syslab"));
+        let mut both: Vec<Child> = ["right", "wrong"]
+            .map(|slug| {
+                let mut command = site.command(&["check", "--json", "--fresh", slug]);
+                command.stdout(Stdio::null()).spawn().unwrap()
+            })
+            .into();
+        let codes: Vec<_> = both
+            .iter_mut()
+            .map(|child| wait(child, LIMIT).and_then(|status| status.code()))
+            .collect();
+        assert_eq!(codes, [Some(0), Some(1)]);
+        assert!(
+            is_kept(&site, "right", "passed") && is_kept(&site, "wrong", "failed"),
+            "{:?}",
+            kept(&site)
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_keeps_results_ends_everything_and_restores_the_terminal() {
+    for how in ["namespaces", "processes"] {
+        let site = copy(None);
+        let (terminal, before, mut child) =
+            on_a_terminal(site.command(&["check", "--sandbox", how, "--jobs", "2"]));
+        until("a result", || {
+            is_kept(&site, "right", "passed") && is_kept(&site, "wrong", "failed")
+        });
+        until("the endless one", || {
+            traces::runs(&site.mark("ch66_endless"))
+        });
+        // As a person types it.
+        nix::unistd::write(&terminal, b"\x03").unwrap();
+        let status = wait(&mut child, LIMIT).expect("an end");
+        let text = all_of(&terminal);
+        assert_eq!(status.code(), Some(130), "{status}: {text}");
+        assert!(text.contains("results so far are kept"), "{text}");
+        assert!(
+            !is_kept(&site, "endless", "timed_out") && kept(&site).len() == 2,
+            "{:?}",
+            kept(&site)
+        );
+        assert!(
+            tcgetattr(&terminal).unwrap() == before,
+            "the terminal's settings have changed"
+        );
+        // indicatif hides the cursor.
+        assert!(
+            text.rfind("\x1b[?25h") >= text.rfind("\x1b[?25l"),
+            "the cursor is hidden: {text:?}"
+        );
+        let left = traces::running(&site.marks);
+        assert!(left.is_empty(), "still running: {left:?}");
+        assert_eq!(
+            std::fs::read_dir(&site.tmp).unwrap().count(),
+            0,
+            "files in TMPDIR"
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_compiler_that_does_not_listen() {
+    let site = copy(None);
+    let cargo = site.tmp.join("../cargo");
+    std::fs::write(&cargo, "#!/bin/sh\ntrap '' INT TERM\nsleep 86399 &\nwait\n").unwrap();
+    let (terminal, _, mut child) = on_a_terminal(site.command(&["check"]));
+    until("the compiler", || traces::runs(&site.mark("cargo")));
+    nix::unistd::write(&terminal, b"\x03").unwrap();
+    let status = wait(&mut child, LIMIT).expect("an end");
+    assert_eq!(status.code(), Some(130), "{status}: {}", all_of(&terminal));
+    let left = traces::running(&site.marks);
+    assert!(left.is_empty(), "still running: {left:?}");
+}
+
+#[test]
+fn a_signal_to_the_grader_alone_is_as_good_as_ctrl_c() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let site = copy(None);
+        let mut child = site
+            .command(&["check", "--json"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("a result", || is_kept(&site, "right", "passed"));
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let status = wait(&mut child, LIMIT).expect("an end");
+        assert_eq!(status.code(), Some(130), "{signal}: {status}");
+        let left = traces::running(&site.marks);
+        assert!(left.is_empty(), "{signal}: still running: {left:?}");
+    }
+}
+
+#[test]
+fn a_killed_grader_leaves_nothing_running() {
+    for how in ["namespaces", "processes"] {
+        let site = copy(None);
+        let mut command = site.command(&["check", "--json", "--sandbox", how]);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        until("a result", || is_kept(&site, "right", "passed"));
+        until("the endless one", || {
+            traces::runs(&site.mark("ch66_endless"))
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let left = traces::running(&site.marks);
+        assert!(left.is_empty(), "{how}: still running: {left:?}");
+        until("an empty TMPDIR", || {
+            std::fs::read_dir(&site.tmp).unwrap().next().is_none()
+        });
+        // The next one finds its way.
+        assert_eq!(check(&site, &["right"]).code(), Some(0));
+        assert!(is_kept(&site, "right", "passed"));
+    }
+}
+
+/// Runs `command` as the leader of a session on a terminal of its own: its master, settings, and the process.
+fn on_a_terminal(mut command: Command) -> (OwnedFd, nix::sys::termios::Termios, Child) {
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let before = tcgetattr(&pair.slave).unwrap();
     assert!(
-        running.kept("ch66_first") && running.kept("ch66_second") && !running.kept("ch66_endless")
+        before.local_flags.contains(LocalFlags::ISIG),
+        "^C is no signal here"
     );
-    let none: [String; 0] = [];
-    assert_eq!(traces::running(&running.site.marks), none);
-    let after = nix::sys::termios::tcgetattr(&running.terminal).unwrap();
-    assert_eq!(after.local_flags, running.before.local_flags);
-    assert_eq!(after.input_flags, running.before.input_flags);
-    assert_eq!(after.output_flags, running.before.output_flags);
-    let left: Vec<_> = std::fs::read_dir(&running.site.tmp)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    assert!(left.is_empty(), "left in TMPDIR: {left:?}");
-}
-
-#[test]
-fn killed_grader_leaves_nothing_running() {
-    let mut running = OnTerminal::start();
-    running.child.kill().unwrap();
-    wait(&mut running.child, LIMIT).expect("it ends");
-    let until = Instant::now() + Duration::from_secs(30);
-    while !traces::running(&running.site.marks).is_empty() && Instant::now() < until {}
-    let none: [String; 0] = [];
-    assert_eq!(traces::running(&running.site.marks), none);
-    assert!(running.kept("ch66_first"));
-}
-
-#[test]
-fn a_folder_that_is_not_the_course_says_so() {
-    let site = site();
-    let mut command = site.command(&["check"]);
+    let duplicate = || Stdio::from(pair.slave.try_clone().unwrap());
     command
-        .env_remove("SYSLAB_ROOT")
-        .current_dir(Path::new("/"));
-    refused(
-        &run(command, LIMIT),
-        &["/ is not inside the course", "cd into the folder"],
-    );
+        .stdin(duplicate())
+        .stdout(duplicate())
+        .stderr(duplicate())
+        .env("TERM", "xterm");
+    // SAFETY: setsid(2) and ioctl(2) take no memory; descriptor 0 is the terminal.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            nix::Error::result(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
+            Ok(())
+        });
+    }
+    let child = command.spawn().unwrap();
+    (pair.master, before, child)
+}
+
+/// What has been written to the terminal.
+fn all_of(terminal: &OwnedFd) -> String {
+    let mut file = File::from(terminal.try_clone().unwrap());
+    nix::fcntl::fcntl(
+        terminal,
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+    )
+    .unwrap();
+    let mut bytes = Vec::new();
+    let _ = file.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Gives the command mounts of its own, prepared by `prepare`; false where this user may not.
+fn in_mounts(
+    command: &mut Command,
+    prepare: impl Fn() -> std::io::Result<()> + Send + Sync + Clone + 'static,
+) -> bool {
+    fn enter() -> std::io::Result<()> {
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        if uid.is_root() {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+        } else {
+            nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+            std::fs::write("/proc/self/setgroups", "deny")?;
+            std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+            std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+        }
+        let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+        let none: Option<&str> = None;
+        Ok(nix::mount::mount(none, "/", none, private, none)?)
+    }
+    let mut probe = Command::new("true");
+    let tried = prepare.clone();
+    // SAFETY: system calls in a process of one thread, before exec; its allocations are glibc's own to allow.
+    unsafe {
+        probe.pre_exec(move || enter().and_then(|()| tried()));
+        command.pre_exec(move || enter().and_then(|()| prepare()));
+    }
+    let can = probe.status();
+    if let Err(error) = &can {
+        println!("skipped: this user may not mount: {error}");
+    }
+    can.is_ok()
+}
+
+fn memory(at: &Path, options: &str) -> std::io::Result<()> {
+    let flags = nix::mount::MsFlags::empty();
+    Ok(nix::mount::mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        flags,
+        Some(options),
+    )?)
+}
+
+fn read_only(path: &Path) -> std::io::Result<()> {
+    use nix::mount::{MsFlags, mount};
+    let none: Option<&str> = None;
+    mount(Some(path), path, none, MsFlags::MS_BIND, none)?;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    Ok(mount(none, path, none, flags, none)?)
 }

@@ -263,7 +263,7 @@ impl Configuration {
     ) -> Result<(Vec<(String, String)>, f64), String> {
         let site = match self.uid {
             None => Site::in_place(course),
-            Some(_) => Site::copied(course, built, self.uid),
+            Some(_) => Site::copied(&course.root, built, self.uid),
         };
         let places = [
             traces::usual_places(),

@@ -216,9 +216,14 @@ fn table() -> HashMap<i32, Entry> {
 fn parse(stat: &str) -> Option<Entry> {
     let (before, after) = stat.rsplit_once(") ")?;
     let name = before.split_once(" (")?.1.to_owned();
-    let mut fields = after.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
+    let fields: Vec<&str> = after.split(' ').collect();
+    let parent = fields.get(1)?.parse().ok()?;
+    let threads: u32 = fields.get(17)?.parse().ok()?;
+    let state = match fields.first()?.chars().next()? {
+        // Its main thread has ended, the others go on.
+        'Z' if threads > 1 => 'S',
+        state => state,
+    };
     Some(Entry {
         parent,
         state,
@@ -232,11 +237,20 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_is_read_whole() {
-        let entry = parse("42 (a) b) (c) S 7 42 42 0").unwrap();
+        let entry = parse("42 (a) b) (c) S 7 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0").unwrap();
         assert_eq!(
             (entry.name.as_str(), entry.state, entry.parent),
             ("a) b) (c", 'S', 7)
         );
+    }
+
+    #[test]
+    fn a_zombie_with_threads_is_none() {
+        let state = |threads: u32| {
+            let stat = format!("7 (a) Z 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 {threads} 0");
+            parse(&stat).unwrap().state
+        };
+        assert_eq!((state(1), state(2)), ('Z', 'S'));
     }
 
     #[test]

@@ -105,6 +105,12 @@ fn hold(job: &Job) -> std::io::Result<Ended> {
     if let Some(cgroup) = cgroup {
         cgroup.remove();
     }
+    if getppid() != grader {
+        // It was killed, and can't clear up any more; the last warden takes the folder
+        // around the others' away.
+        let _ = crate::scratch::remove(&job.scratch);
+        let _ = job.scratch.parent().map(std::fs::remove_dir);
+    }
     Ok(Ended {
         exit: held.exit,
         stdout: tail(&mut outputs.stdout, KEEP)?,

@@ -79,13 +79,13 @@ impl Site {
     }
 
     /// A copy of the course and of all that was built, for `uid` or for the user who runs this.
-    pub(crate) fn copied(course: &Course, built: &Built, uid: Option<u32>) -> Self {
+    pub(crate) fn copied(course: &Path, built: &Built, uid: Option<u32>) -> Self {
         let folder = folder();
         let below = |name: &str| folder.path().join(name);
         for name in ["tmp", "bin"] {
             std::fs::create_dir(below(name)).expect("a folder in a new folder");
         }
-        copy(&course.root, &below("course"));
+        copy(course, &below("course"));
         let _ = std::fs::remove_dir_all(below("course/.syslab"));
         let mut messages = built.messages.clone();
         for executable in &built.executables {
@@ -143,6 +143,15 @@ impl Site {
             .stdin(Stdio::null())
             .current_dir(&self.course);
         command
+    }
+
+    /// What a process that runs `program` of this site has in its arguments.
+    pub(crate) fn mark(&self, program: &str) -> String {
+        let folder = self.tmp.parent().expect("below the site's folder");
+        let bin = folder.join("bin").join(program);
+        let own = folder.join(program);
+        let found = if own.exists() { own } else { bin };
+        found.display().to_string()
     }
 
     /// A program run by this site's user.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn running(marks: &[String]) -> Vec<String> {
     let until = Instant::now() + Duration::from_secs(3);
     loop {
-        let found = look(marks);
+        let found = now(marks);
         if found.is_empty() || Instant::now() > until {
             return found;
         }
@@ -19,7 +19,14 @@ pub(crate) fn running(marks: &[String]) -> Vec<String> {
     }
 }
 
-fn look(marks: &[String]) -> Vec<String> {
+/// Whether a process has `mark` in its arguments.
+pub(crate) fn runs(mark: &str) -> bool {
+    let marks = [mark.to_owned()];
+    now(&marks).iter().any(|process| process.contains(mark))
+}
+
+/// The same as [`running`], at this moment.
+pub(crate) fn now(marks: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
