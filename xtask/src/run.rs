@@ -90,13 +90,15 @@ pub(crate) fn all(
     let spans = spans.into_inner().expect("no holder panics");
     for (at, mut tests) in doubtful {
         for test in failed(&tests).collect::<Vec<_>>() {
-            if disturbed(&spans, (at, test)) {
-                tests[test] = run_test(&units[at], test, insta_root, sandbox, private);
+            if disturbed(&spans, (at, test)) && !interrupt::requested() {
+                let again = run_test(&units[at], test, insta_root, sandbox, private);
+                if !interrupt::requested() {
+                    tests[test] = again;
+                }
             }
         }
-        if !interrupt::requested() {
-            done(&units[at], grade(at, tests));
-        }
+        // After Ctrl-C, too: what was seen is kept.
+        done(&units[at], grade(at, tests));
     }
     sandbox::end_adopted(&interrupt::wardens());
 }
