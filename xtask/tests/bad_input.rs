@@ -183,21 +183,6 @@ fn a_missing_exercise_can_be_had_again() {
 }
 
 #[test]
-fn an_exercise_that_cannot_be_read_is_named() {
-    let site = copy(somebody());
-    let path = format!("exercises/{CHAPTER}/right.rs");
-    let nobody = std::fs::Permissions::from_mode(0);
-    std::fs::set_permissions(site.course.join(&path), nobody).unwrap();
-    refused(
-        &check(&site, &[]),
-        &[
-            &format!("cannot read {path}: Permission denied"),
-            "chmod u+r",
-        ],
-    );
-}
-
-#[test]
 fn an_unknown_exercise_suggests_the_nearest() {
     let site = copy(None);
     refused(
