@@ -33,6 +33,7 @@
 //! | `family.rs` | which calls are the same question to the kernel? |
 //! | `fault.rs` | which call shall go wrong, and how? |
 //! | `inject.rs` | how is a stopped call made to go wrong, and put right again? |
+//! | `recording.rs` | how does somebody record who traces and waits already? |
 //! | `region.rs` | how does a tracee say "from here" and "to here"? |
 //! | `call.rs`, `event.rs`, `trace.rs` | what was recorded, and how does it read? |
 //!
@@ -53,6 +54,7 @@ mod gate;
 mod inject;
 mod memory;
 mod ptrace;
+pub mod recording;
 pub mod region;
 mod session;
 mod table;

@@ -24,6 +24,16 @@ pub(crate) fn agree() -> u64 {
     }
 }
 
+/// The number by which this process and its forks know each other's markers, for a tracee that is another program.
+pub fn cookie() -> u64 {
+    agree()
+}
+
+/// In a tracee that is another program than its tracer: the tracer's [`cookie`], before the first marker.
+pub fn join(cookie: u64) {
+    COOKIE.store(cookie, Ordering::Relaxed);
+}
+
 /// What a marker asks for: the second argument of the `prctl(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {

@@ -41,19 +41,19 @@ pub(crate) struct Options {
 /// A process tree under trace. Belongs to the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Tracing {
-    options: Options,
-    tracees: HashMap<i32, Tracee>,
+    pub(crate) options: Options,
+    pub(crate) tracees: HashMap<i32, Tracee>,
     /// New children that have stopped before their parent's event, with their wait status.
-    held: HashMap<i32, i32>,
+    pub(crate) held: HashMap<i32, i32>,
     /// Whether the last parent that ended in a fork was in a region.
-    orphans_inside: bool,
+    pub(crate) orphans_inside: bool,
     /// New children that have ended before their parent's event.
-    stillborn: HashMap<i32, (Status, Duration)>,
-    queue: Queue,
-    began: Instant,
-    events: Vec<Event>,
-    dropped: u64,
-    status: Option<Status>,
+    pub(crate) stillborn: HashMap<i32, (Status, Duration)>,
+    pub(crate) queue: Queue,
+    pub(crate) began: Instant,
+    pub(crate) events: Vec<Event>,
+    pub(crate) dropped: u64,
+    pub(crate) status: Option<Status>,
 }
 
 impl Tracing {
@@ -69,16 +69,21 @@ impl Tracing {
         while let Some((tid, status)) = self.queue.next(self.tracees.len() > 1)? {
             self.report(tid, status)?;
         }
-        Ok(Trace {
+        Ok(self.take())
+    }
+
+    /// What was recorded so far.
+    pub(crate) fn take(&mut self) -> Trace {
+        Trace {
             events: std::mem::take(&mut self.events),
             pid: self.options.pid,
             status: self.status,
             dropped: self.dropped,
             duration: self.began.elapsed(),
-        })
+        }
     }
 
-    fn report(&mut self, tid: i32, status: i32) -> io::Result<()> {
+    pub(crate) fn report(&mut self, tid: i32, status: i32) -> io::Result<()> {
         let now = self.began.elapsed();
         let done = if let Some(end) = Status::of(status) {
             self.ended(tid, end, now);

@@ -239,7 +239,11 @@ impl Tracer {
     }
 
     fn attach(self, pid: i32) -> io::Result<session::Tracing> {
-        session::Tracing::attach(session::Options {
+        session::Tracing::attach(self.options(pid))
+    }
+
+    pub(crate) fn options(self, pid: i32) -> session::Options {
+        session::Options {
             pid,
             ptrace: if self.follow {
                 ptrace::WITH_CHILDREN
@@ -251,7 +255,7 @@ impl Tracer {
             region_only: self.region_only,
             depth: self.decode,
             limit: self.limit,
-        })
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::process::Command;
 use anstream::println;
 use serde_json::json;
 
-use crate::capability;
 use crate::course::Course;
 use crate::fail::{Result, exit_code};
 use crate::flags::{Confinement, Doctor};
 use crate::paint::{BOLD, DIM, GOOD, In, WARN};
 use crate::run::private_folder;
 use crate::sandbox::Sandbox;
+use crate::{capability, lab};
 
 pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
     let private = private_folder()?;
@@ -41,8 +41,13 @@ pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
             .iter()
             .map(|(tool, version)| json!({ "name": tool, "version": version }))
             .collect();
+        let python = lab::python::find();
         let document = json!({
             "version": 1, "sandbox": sandbox, "capabilities": capabilities, "tools": tools,
+            "notebooks": {
+                "python": python.as_ref().ok().map(|python| &python.version),
+                "reason": python.as_ref().err().map(ToString::to_string),
+            },
         });
         std::println!(
             "{}",
@@ -98,6 +103,21 @@ pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
                 In(WARN, "–"),
                 advice(tool)
             );
+        }
+    }
+    match lab::python::find() {
+        Ok(python) => println!(
+            "    {} {:12} {}",
+            In(GOOD, "✓"),
+            "python3",
+            In(
+                DIM,
+                format_args!("Python {} with venv, for the notebooks", python.version)
+            )
+        ),
+        Err(failure) => {
+            let text = failure.to_string().replace("\n  next: ", ": ");
+            println!("    {} {:12} {text}", In(WARN, "–"), "python3");
         }
     }
     println!();

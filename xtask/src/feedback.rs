@@ -99,7 +99,7 @@ fn stage(root: &Path, exercise: &Exercise, test: &Tested, width: usize) {
 }
 
 /// Expected and Seen beside each other, or below each other where there is no room.
-fn compare(seen: &Seen, width: usize) -> Vec<String> {
+pub(crate) fn compare(seen: &Seen, width: usize) -> Vec<String> {
     let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
     let longest = |text: &str| {
         text.lines()

@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Solution(Solution),
     /// Say what this machine can do and which exercises need it
     Doctor(Doctor),
+    /// Open the notebooks in JupyterLab; the first time, build what they need
+    Lab(Lab),
+    /// Authors: execute the notebooks and compare what they show
+    Notebooks(Notebooks),
     /// Authors: write snapshots from the solutions, then the manifest
     Bless(Bless),
     /// Authors: hold the whole course against itself
@@ -118,6 +122,28 @@ pub(crate) struct Doctor {
 }
 
 #[derive(Args)]
+pub(crate) struct Lab {
+    /// Build and install all that is needed, but do not start it
+    #[arg(long)]
+    pub(crate) prepare: bool,
+    /// Do not open a browser
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Listen on this port (default: 8888, or the next that is free)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Args)]
+pub(crate) struct Notebooks {
+    /// Notebooks, by number (02) or name (02-processes); none means all
+    pub(crate) wanted: Vec<String>,
+    /// Strip outputs, and write what is shown as what is expected
+    #[arg(long)]
+    pub(crate) bless: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Bless {
     /// Chapters or exercises; none means all
     pub(crate) wanted: Vec<String>,
@@ -149,4 +175,8 @@ pub(crate) enum Part {
     Solutions,
     /// Every mutant fails for its stated reason
     Mutants,
+    /// The notebook kernel: unit tests, protocol, hostile cells
+    Kernel,
+    /// Every notebook shows what it says
+    Notebooks,
 }

@@ -2,14 +2,14 @@
 //!
 //! # Layout
 //! - [`flags`]: every flag; one file a subcommand: [`check`], [`list`], [`hint`],
-//!   [`reset`], [`solution`], [`doctor`], [`bless`], [`test`]
+//!   [`reset`], [`solution`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
 //! - the course: [`course`] (the list), [`manifest`] and [`specification`] (the pristine texts), [`store`]
 //!   (what is remembered), [`source`] (what a text says before it is compiled)
 //! - grading: [`grade`] (the way from exercises to verdicts), [`build`], [`ingredients`]
 //!   (what was built from what), [`run`], [`sandbox`], [`scratch`], [`verdict`],
 //!   [`capability`], [`stage`]
 //! - showing: [`board`], [`feedback`], [`junit`], [`paint`], [`progress`]
-//! - holding the course against itself: [`test`], [`mutants`], [`tidy`]
+//! - holding the course against itself: [`test`], [`mutants`], [`kernel_suites`], [`tidy`]
 //! - [`fail`], [`interrupt`]: when it can't go on, and when it shall not
 
 mod bless;
@@ -27,9 +27,12 @@ mod hint;
 mod ingredients;
 mod interrupt;
 mod junit;
+mod kernel_suites;
+mod lab;
 mod list;
 mod manifest;
 mod mutants;
+mod notebooks;
 mod paint;
 mod progress;
 mod reset;
@@ -85,6 +88,8 @@ fn run(flags: &Flags) -> Result<u8> {
         Command::Reset(flags) => reset::run(&load()?, flags),
         Command::Solution(flags) => solution::run(&load()?, flags),
         Command::Doctor(flags) => doctor::run(load().ok().as_ref(), flags),
+        Command::Lab(flags) => lab::run(&root, flags),
+        Command::Notebooks(flags) => notebooks::run(&root, flags),
         Command::Bless(flags) => bless::run(&load()?, flags),
         Command::Test(flags) => test::run(&load()?, flags),
     }

@@ -8,8 +8,9 @@ use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Failure, Result, exit_code};
 use crate::flags::{Confinement, Part, Test};
 use crate::grade::{self, How};
+use crate::lab::place::Place;
 use crate::manifest::Manifest;
-use crate::paint::{BAD, BOLD, DIM, GOOD, In};
+use crate::paint::{BAD, BOLD, DIM, GOOD, In, WARN};
 use crate::progress::Spinner;
 use crate::run::{self, Unit};
 use crate::sandbox::Sandbox;
@@ -17,14 +18,16 @@ use crate::specification::{Specification, target_folder};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::verdict::{Graded, Outcome};
-use crate::{build, check, interrupt, mutants, tidy};
+use crate::{build, check, interrupt, kernel_suites, lab, mutants, notebooks, tidy};
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 7] = [
     Part::Tidy,
     Part::Stubs,
     Part::Solutions,
     Part::Crates,
     Part::Mutants,
+    Part::Kernel,
+    Part::Notebooks,
 ];
 
 pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
@@ -46,12 +49,15 @@ pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
             Part::Stubs => stubs(course, &exercises),
             Part::Solutions => solutions(course, &exercises),
             Part::Mutants => killed(course, &exercises),
+            Part::Kernel => in_the_lab(course, kernel),
+            Part::Notebooks => in_the_lab(course, notebooks),
         }?;
         let name = format!("{part:?}").to_lowercase();
         let seconds = started.elapsed().as_secs_f64();
         let (mark, line, complaints) = match answer {
-            Ok(line) => (In(GOOD, "✓"), line, Vec::new()),
-            Err((line, complaints)) => {
+            Answer::Holds(line) => (In(GOOD, "✓"), line, Vec::new()),
+            Answer::Skipped(line) => (In(WARN, "–"), format!("skipped: {line}"), Vec::new()),
+            Answer::Broken(line, complaints) => {
                 held = false;
                 (In(BAD.bold(), "✗"), line, complaints)
             }
@@ -73,17 +79,22 @@ pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
 }
 
 /// What a part says: a line, and where it does not hold, each complaint.
-type Answer = Result<String, (String, Vec<String>)>;
+enum Answer {
+    Holds(String),
+    Broken(String, Vec<String>),
+    /// Neither: this machine lacks what it needs.
+    Skipped(String),
+}
 
 fn tidy(course: &Course) -> Result<Answer> {
     let problems = tidy::problems(course)?;
     Ok(if problems.is_empty() {
-        Ok(format!(
+        Answer::Holds(format!(
             "{} exercises have all their parts",
             course.exercises.len()
         ))
     } else {
-        Err((format!("{} problems", problems.len()), problems))
+        Answer::Broken(format!("{} problems", problems.len()), problems)
     })
 }
 
@@ -95,9 +106,9 @@ fn crates(course: &Course) -> Result<Answer> {
         .status()
         .about("cannot run cargo test")?;
     Ok(if status.success() {
-        Ok("unit and integration tests of every crate pass".into())
+        Answer::Holds("unit and integration tests of every crate pass".into())
     } else {
-        Err(("cargo test does not pass".into(), vec![]))
+        Answer::Broken("cargo test does not pass".into(), vec![])
     })
 }
 
@@ -165,15 +176,15 @@ fn stubs(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
     );
     drop(spinner);
     Ok(if complaints.is_empty() {
-        Ok(format!(
+        Answer::Holds(format!(
             "{} exercises compile and are todo in every stage",
             exercises.len()
         ))
     } else {
-        Err((
+        Answer::Broken(
             format!("{} stages are not todo", complaints.len()),
             complaints,
-        ))
+        )
     })
 }
 
@@ -210,15 +221,15 @@ fn solutions(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
             0 => String::new(),
             skipped => format!(", {skipped} skipped on this machine"),
         };
-        Ok(format!(
+        Answer::Holds(format!(
             "{} solutions pass {stages} stages{skipped}",
             document.summary.passed
         ))
     } else {
-        Err((
+        Answer::Broken(
             format!("{} stages do not pass", complaints.len()),
             complaints,
-        ))
+        )
     })
 }
 
@@ -254,8 +265,42 @@ fn killed(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
     let score = mutants::hold(course, exercises, check::default_jobs())?;
     let line = format!("{} mutants killed of {}", score.killed, score.total);
     Ok(if score.survivors.is_empty() {
-        Ok(line)
+        Answer::Holds(line)
     } else {
-        Err((line, score.survivors))
+        Answer::Broken(line, score.survivors)
+    })
+}
+
+/// A part that needs the lab, which is made ready first; skipped where there is no Python.
+fn in_the_lab(course: &Course, part: fn(&Place) -> Result<Answer>) -> Result<Answer> {
+    if let Err(failure) = lab::python::require(&course.root) {
+        let line = failure.to_string().replace("\n  next: ", "; ");
+        // Where everything can be installed, what was not run has not passed.
+        return Ok(if std::env::var_os("CI").is_some() {
+            Answer::Broken(line, vec![])
+        } else {
+            Answer::Skipped(line)
+        });
+    }
+    part(&lab::prepare(&course.root)?)
+}
+
+/// The notebook kernel's own tests, and the suites that talk to it.
+fn kernel(place: &Place) -> Result<Answer> {
+    Ok(match kernel_suites::run(place)? {
+        Ok(suites) => Answer::Holds(format!("unit tests and {suites} suites pass")),
+        Err(complaints) => Answer::Broken("the kernel does not hold".into(), complaints),
+    })
+}
+
+/// Every notebook, executed from top to bottom.
+fn notebooks(place: &Place) -> Result<Answer> {
+    let all = notebooks::select(&place.root, &[])?;
+    let summary = notebooks::all(place, &all, false)?;
+    let line = summary.line();
+    Ok(if summary.broken == 0 {
+        Answer::Holds(line)
+    } else {
+        Answer::Broken(line, vec![])
     })
 }

@@ -1,0 +1,41 @@
+//! What does every cell share?
+//!
+//! This library is loaded once into the process in which cells run, and every cell is linked with it and with the
+//! crates it brings along: so a crate's own globals (signal-hook's registry, tokio's thread locals) are one instance
+//! for all cells. It stands where evcxr would copy its own runtime into each cell, and what evcxr would print on
+//! stdout, which a cell may have closed, it hands to the process directly.
+//!
+//! # Layout
+//! - [`store`]: the variables between two cells
+//! - [`note`]: what a cell tells its process
+//! - [`show`]: how a value is shown that has no way of its own
+//! - [`hook`]: what a panic says
+
+pub mod hook;
+pub mod note;
+pub mod show;
+pub mod store;
+
+pub use show::ShowDebug;
+pub use store::{VariableStore, create_variable_store};
+
+// Linked in whole, so that cells find them here and nowhere else.
+pub use {lens, libc, memmap2, nix, serde, serde_json, signal_hook, tokio};
+
+/// Called by the process before the first cell: `tell` takes what cells have to say.
+#[unsafe(no_mangle)]
+pub extern "C" fn syslab_cell_start(tell: note::Tell) {
+    note::start(tell);
+    hook::install();
+    // The first hash map of a thread asks the kernel for random numbers: not in a learner's trace.
+    drop(std::hash::RandomState::new());
+}
+
+/// Called by the process after each cell: what is still in the standard library's buffers goes out.
+#[unsafe(no_mangle)]
+pub extern "C" fn syslab_cell_flush() {
+    use std::io::Write;
+    // Whatever stdout is by now, there is nobody to tell.
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+}

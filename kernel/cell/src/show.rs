@@ -1,0 +1,31 @@
+//! How is a value shown that has no way of its own?
+//!
+//! A cell's last expression is shown by a method `evcxr_display`, if its type has one. This trait gives one to every
+//! type with `Debug`; an inherent method comes before it. Without it the compiler would have to run twice.
+
+use std::any::type_name;
+use std::fmt::Debug;
+
+use crate::note;
+
+/// `evcxr_display` for whatever has `Debug`.
+pub trait ShowDebug: Debug {
+    /// Shows the value as `{:?}` does; `()` is nothing to show.
+    fn evcxr_display(&self) {
+        if type_name::<Self>() != "()" {
+            plain(&format!("{self:?}"));
+        }
+    }
+}
+
+impl<T: Debug + ?Sized> ShowDebug for T {}
+
+/// Shows plain text as the value of the cell.
+pub fn plain(text: &str) {
+    content("text/plain", text);
+}
+
+/// Shows something as the value of the cell; of several MIME types the front end takes the richest.
+pub fn content(mime: &str, text: &str) {
+    note::tell(note::VALUE, &format!("{mime}\n{text}"));
+}

@@ -1,0 +1,61 @@
+//! Who belongs to the session?
+//!
+//! Everybody below the host: it is a subreaper, so that whoever loses its parent becomes its child.
+
+use libc::pid_t;
+
+/// Every descendant, parents first.
+pub(crate) fn descendants(of: pid_t) -> Vec<pid_t> {
+    let mut found = Vec::new();
+    let mut open = vec![of];
+    while let Some(pid) = open.pop() {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
+        for thread in threads.flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            let children = children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok());
+            let children: Vec<pid_t> = children.collect();
+            open.extend(&children);
+            found.extend(children);
+        }
+    }
+    found
+}
+
+/// Ends every descendant that `spare` doesn't hold, those too that are made meanwhile; how many.
+pub(crate) fn kill(of: pid_t, spare: &[pid_t]) -> usize {
+    let mut killed = Vec::new();
+    // A fork bomb is faster than one look.
+    for _ in 0..20 {
+        let doomed: Vec<pid_t> = descendants(of)
+            .into_iter()
+            .filter(|pid| !spare.contains(pid) && lives(*pid))
+            .collect();
+        if doomed.is_empty() {
+            break;
+        }
+        for &pid in &doomed {
+            crate::sys::kill(pid, libc::SIGSTOP);
+        }
+        for pid in doomed {
+            crate::sys::kill(pid, libc::SIGKILL);
+            if !killed.contains(&pid) {
+                killed.push(pid);
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    killed.len()
+}
+
+/// Whether the process is more than a zombie.
+pub(crate) fn lives(pid: pid_t) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit(')').next()?.trim_start().chars().next())
+        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
