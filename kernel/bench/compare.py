@@ -5,6 +5,8 @@ all of them. Medians with the least and the most; a wait that reaches its limit 
 
 Needs evcxr_jupyter 0.22 on PATH or in EVCXR_JUPYTER, ipykernel beside this Python, and the kernelspec `syslab`;
 what is missing is left out and said. Installs nothing.
+
+Exit status: 0 measured, 1 measured but void (a kernel was built anew meanwhile), 2 no kernel to measure.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Callable
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from jupyter_client.kernelspec import KernelSpecManager  # noqa: E402
-from support import Kernel, Plan, Run, exit_when_asked, pss, rss  # noqa: E402
+from support import Kernel, KernelEnded, Plan, Run, exit_when_asked, pss, rss  # noqa: E402
 
 LIMIT = 30
 # A kernel may put off its own start-up work until after its first answers; figures from before then would flatter it.
@@ -125,6 +127,9 @@ class Bench:
             if self.kernel is None:
                 self.start()
             self.samples[name] = MEASURES[name](self)
+        except KernelEnded:
+            self.samples[name] = "ends"
+            self.drop()
         except (Hangs, TimeoutError):
             self.samples[name] = "hangs"
             self.drop()
@@ -148,11 +153,14 @@ class Bench:
 
     def cell(self, code: str, limit: float = LIMIT, status: str = "ok") -> Run:
         run = self.kernel.run(code, limit)
-        if run.reply is None:
-            raise Hangs(code)
+        self.must_have_replied(run)
         if run.status != status:
             raise Unsupported(run.summary())
         return run
+
+    def must_have_replied(self, run: Run) -> None:
+        if run.reply is None:
+            raise Hangs() if self.kernel.alive() else KernelEnded()
 
     def milliseconds(self, code: str, limit: float = LIMIT, status: str = "ok") -> float:
         return 1000 * self.cell(code, limit, status).seconds
@@ -217,8 +225,9 @@ class Bench:
         """From the interrupt to the value of the next cell."""
         plan = Plan(self.kernel.interrupt, seen="looping")
         run = self.kernel.run(self.language.loop, LIMIT, plan)
-        if run.reply is None or plan.done is None:
-            raise Hangs("interrupt")
+        self.must_have_replied(run)
+        if plan.done is None:
+            raise Unsupported(run.summary())
         after = self.cell("1 + 1")
         if after.result != "2":
             raise Unsupported(after.summary())
@@ -293,16 +302,26 @@ def write_spec(specs: Path, name: str, argv: list[str], interrupt_mode: str) -> 
     (folder / "kernel.json").write_text(json.dumps(spec))
 
 
+def programs(found: list[Contender]) -> dict[str, tuple[int, int]]:
+    """What each kernel's program is now: one that was built anew half-way would mix two kernels into a figure."""
+    specs = KernelSpecManager()
+    paths = {c.title: shutil.which(specs.get_kernel_spec(c.spec).argv[0]) for c in found}
+    return {title: (os.stat(path).st_ino, os.stat(path).st_mtime_ns) if path else (0, 0) for title, path in paths.items()}
+
+
 def choose_first_let(found: list[Contender]) -> tuple[str, list[str]]:
     """The untyped `let` of a std type needs rust-src in evcxr: where it fails, all Rust kernels get the typed one."""
     for contender in found:
         if contender.language is not RUST:
             continue
-        kernel = Kernel(contender.spec)
+        bench = Bench(contender, RUST.first_let, set())
         try:
-            run = kernel.run(RUST.first_let, LIMIT)
+            bench.start()
+            run = bench.kernel.run(RUST.first_let, LIMIT)
+        except TimeoutError:
+            continue  # Its rows will say so.
         finally:
-            kernel.kill()
+            bench.drop()
         if run.status != "ok":
             why = f"{contender.title} can't do `{RUST.first_let}` here ({run.status}); first let is `{TYPED_FIRST_LET}`"
             return TYPED_FIRST_LET, [why]
@@ -331,14 +350,15 @@ def median(seen: list) -> float | None:
 
 
 def entry(seen: list) -> str:
-    """Median and span; "hangs" if most rounds did, and how many if some did."""
-    good, hung = numbers(seen), seen.count("hangs")
-    if hung > len(good):
-        return "hangs"
+    """Median and span; "hangs" or "ends" if most rounds did, and how many if some did."""
+    good = numbers(seen)
+    bad = {word: seen.count(word) for word in ("hangs", "ends") if word in seen}
+    if sum(bad.values()) > len(good):
+        return max(bad, key=bad.get)
     if not good:
         return "–"
     text = f"{figure(statistics.median(good))} ({figure(min(good))}–{figure(max(good))})"
-    return f"{text}, hangs {hung} of {len(seen)}" if hung else text
+    return ", ".join([text, *(f"{word} {n} of {len(seen)}" for word, n in bad.items())])
 
 
 def figure(value: float) -> str:
@@ -347,7 +367,7 @@ def figure(value: float) -> str:
 
 def ratio(ours: list, theirs: list) -> str:
     a, b = median(ours), median(theirs)
-    if a is None or b is None or "hangs" in (entry(ours), entry(theirs)):
+    if a is None or b is None or {entry(ours), entry(theirs)} & {"hangs", "ends"}:
         return "–"
     return f"{a / b:.2f}"
 
@@ -398,8 +418,11 @@ def main() -> int:
             print("no kernel to measure", file=sys.stderr)
             return 2
         header = machine()
+        before = programs(found)
         first_let, notes = choose_first_let(found)
         samples = measure_all(found, first_let, options.rounds, wanted)
+        after = programs(found)
+    replaced = [title for title in before if before[title] != after[title]]
     notes.append("1e5 lines: taken in by a client that neither verifies nor dates messages; a front end needs longer for many")
     notes.append(f"settled: {SETTLE} s after the first let; small cells are taken after that and after a completion")
     notes.append("RSS of kernel is one process; where completion lives in another, only the PSS of all can be compared")
@@ -408,10 +431,12 @@ def main() -> int:
     notes += [f"not measured: {', '.join(sorted(missing))}"] if missing else []
     print(f"{header}; {options.rounds} rounds\n\n{table(samples, wanted, options.ours)}\n")
     print("\n".join(f"- {note}" for note in notes))
+    if replaced:
+        print(f"- VOID: the program of {', '.join(replaced)} was replaced during the run")
     if options.json:
-        document = {"machine": header, "rounds": options.rounds, "notes": notes, "samples": samples}
+        document = {"machine": header, "rounds": options.rounds, "notes": notes, "void": replaced, "samples": samples}
         options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return 0
+    return 1 if replaced else 0
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ LIVING: set["Kernel"] = set()
 TICK = 0.25
 
 
+class KernelEnded(TimeoutError):
+    """The kernel process is gone: no use to wait, and not the same as one that hangs."""
+
+
 @dataclass
 class Run:
     """One execute request and everything that was published under it, also after its reply."""
@@ -185,6 +189,8 @@ class Kernel:
 
     def reply_to(self, msg_id: str, limit: float) -> dict:
         if not self.pump(limit, lambda: msg_id in self.replies):
+            if not self.alive():
+                raise KernelEnded(f"{self.name} ended; its last words: {self.log()[-200:]!r}")
             raise TimeoutError(f"{self.name} did not reply within {limit} s")
         return self.replies[msg_id]
 
