@@ -32,6 +32,7 @@ struct Settings {
     cell: u64,
     stdin: bool,
     trace: Option<TraceRequest>,
+    tty: bool,
     /// An interrupt came while the cell was still being compiled.
     interrupted: bool,
 }
@@ -146,6 +147,12 @@ fn listen(inbox: &Arc<Inbox>, mut stream: UnixStream, page: &'static Page) {
     });
 }
 
+/// What `/proc` calls a pipe: the same at both ends.
+fn pipe_name(end: &OwnedFd) -> String {
+    let inode = sys::identity(end.as_raw_fd()).map_or(0, |(_, inode)| inode);
+    format!("pipe:[{inode}]")
+}
+
 /// Ends everybody below, and this program.
 fn quit() -> ! {
     tree::kill(std::process::id() as i32, &[]);
@@ -179,12 +186,13 @@ impl Host {
                 cell,
                 stdin,
                 trace,
-                tty: _,
+                tty,
             } => {
                 self.settings = Settings {
                     cell,
                     stdin,
                     trace,
+                    tty,
                     interrupted: false,
                 };
                 self.line.say(&FromHost::Synced, b"");
@@ -323,16 +331,20 @@ impl Host {
         self.ask(command::RUN);
     }
 
-    /// Makes pipes for the cell that comes; its ends, which it opens itself.
+    /// Makes pipes, or a terminal, for the cell that comes; its ends, which it opens itself.
     fn pipes(&mut self) -> std::io::Result<Vec<OwnedFd>> {
+        if self.settings.tty {
+            return self.terminal();
+        }
         let (stdin, input) = sys::pipe()?;
         let (output, stdout) = sys::pipe()?;
         let (errors, stderr) = sys::pipe()?;
+        let named = pipe_name(&stdin);
         self.pump.attach(Ends {
             cell: self.settings.cell,
-            stdin: self.settings.stdin.then_some(input),
+            stdin: self.settings.stdin.then_some((input, named)),
             stdout: output,
-            stderr: errors,
+            stderr: Some(errors),
         });
         let theirs = vec![stdin, stdout, stderr];
         for (place, fd) in self.page.descriptors.iter().zip(&theirs) {
@@ -340,6 +352,25 @@ impl Host {
         }
         self.pump.watch(self.cell);
         Ok(theirs)
+    }
+
+    fn terminal(&mut self) -> std::io::Result<Vec<OwnedFd>> {
+        let (master, slave, path) = sys::terminal()?;
+        let input = master.try_clone()?;
+        self.pump.attach(Ends {
+            cell: self.settings.cell,
+            stdin: Some((input, path)),
+            stdout: master,
+            stderr: None,
+        });
+        if !self.settings.stdin {
+            self.pump.input(None);
+        }
+        for place in &self.page.descriptors {
+            place.store(slave.as_raw_fd(), Ordering::SeqCst);
+        }
+        self.pump.watch(self.cell);
+        Ok(vec![slave])
     }
 
     /// The cell process has said something.
@@ -361,11 +392,13 @@ impl Host {
                 // SAFETY: pidfd_getfd(2) gave us this copy.
                 sys::getfd(cell.as_raw_fd(), fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
             };
+            let stdin = take(0)?;
+            let named = pipe_name(&stdin);
             Ok(Ends {
                 cell: self.settings.cell,
-                stdin: Some(take(0)?).filter(|_| self.settings.stdin),
+                stdin: self.settings.stdin.then_some((stdin, named)),
                 stdout: take(1)?,
-                stderr: take(2)?,
+                stderr: Some(take(2)?),
             })
         });
         let answer = match taken {

@@ -5,6 +5,7 @@
 //! front end isn't drowned. A kernel that doesn't keep up makes the writer wait, as a terminal does.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -49,9 +50,11 @@ enum Order {
 /// The host's ends of a cell's pipes.
 pub(crate) struct Ends {
     pub(crate) cell: u64,
-    pub(crate) stdin: Option<OwnedFd>,
+    /// With what `/proc` calls the other end.
+    pub(crate) stdin: Option<(OwnedFd, String)>,
     pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    /// A terminal has none.
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 /// Sends frames to the kernel, from any thread. What a kernel that is gone doesn't hear, nobody misses.
@@ -146,7 +149,7 @@ struct Work {
     hear: OwnedFd,
     readers: Vec<Reader>,
     /// The write end of the running cell's stdin, and what it is to `/proc`.
-    stdin: Option<(OwnedFd, u64)>,
+    stdin: Option<(OwnedFd, String)>,
     /// The cell whose stdin it is, and the process to watch.
     watched: Option<(u64, i32)>,
     asked: bool,
@@ -245,14 +248,16 @@ impl Work {
             };
             // SAFETY: reads into a buffer of that size; the pipe doesn't block.
             let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+            let again = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
             let count = match count {
-                0 => {
+                count if count > 0 => count as usize,
+                -1 if again.contains(&io::Error::last_os_error().kind()) => return,
+                // The end; a terminal that nobody has open any more says EIO.
+                _ => {
                     self.finish(place);
                     self.readers.remove(place);
                     return;
                 }
-                count if count < 0 => return,
-                count => count as usize,
             };
             total += count;
             self.active = Instant::now();
@@ -324,14 +329,14 @@ impl Work {
     }
 
     fn look(&mut self) {
-        let (Some((cell, process)), Some((_, pipe))) = (self.watched, &self.stdin) else {
+        let (Some((cell, process)), Some((_, file))) = (self.watched, &self.stdin) else {
             return;
         };
         if self.asked || self.looked.elapsed() < LOOK {
             return;
         }
         let began = Instant::now();
-        if reading::somebody_reads(process, *pipe) {
+        if reading::somebody_reads(process, file) {
             self.asked = true;
             self.send();
             let (prompt, password) = std::mem::take(&mut self.prompt);
@@ -358,13 +363,14 @@ impl Work {
             }) => {
                 self.asked = false;
                 self.prompt = (String::new(), false);
-                self.stdin = stdin.and_then(|fd| {
+                self.stdin = stdin;
+                if let Some((fd, _)) = &self.stdin {
                     nonblocking(fd.as_raw_fd());
-                    let inode = crate::sys::identity(fd.as_raw_fd())?.1;
-                    Some((fd, inode))
-                });
+                }
                 self.watched = None;
-                for (fd, parser) in [(stdout, Some(Parser::default())), (stderr, None)] {
+                let stdout = Some((stdout, Some(Parser::default())));
+                let stderr = stderr.map(|fd| (fd, None));
+                for (fd, parser) in stdout.into_iter().chain(stderr) {
                     nonblocking(fd.as_raw_fd());
                     self.readers.push(Reader { fd, cell, parser });
                 }
@@ -388,7 +394,14 @@ impl Work {
                     write_all(fd.as_raw_fd(), &line);
                 }
             }
-            Order::Input(None) => self.stdin = None,
+            Order::Input(None) => {
+                if let Some((fd, file)) = self.stdin.take()
+                    && file.starts_with('/')
+                {
+                    // Ctrl-D: the end of a terminal's input is a character.
+                    write_all(fd.as_raw_fd(), &[4]);
+                }
+            }
             Order::Drain { cell, over, done } => {
                 self.drain(cell, over);
                 let _ = done.send(());

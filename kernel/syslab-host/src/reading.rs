@@ -5,18 +5,18 @@
 
 use libc::{c_long, pid_t};
 
-/// Whether the process or a descendant of it is blocked reading the pipe of this inode.
-pub(crate) fn somebody_reads(process: pid_t, pipe: u64) -> bool {
+/// Whether the process or a descendant of it is blocked reading what `/proc/PID/fd` calls `file`: "pipe:[7]", or
+/// "/dev/pts/7".
+pub(crate) fn somebody_reads(process: pid_t, file: &str) -> bool {
     let mut all = vec![process];
     all.extend(crate::tree::descendants(process));
-    all.into_iter().any(|pid| reads(pid, pipe))
+    all.into_iter().any(|pid| reads(pid, file))
 }
 
-fn reads(pid: pid_t, pipe: u64) -> bool {
+fn reads(pid: pid_t, file: &str) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return false;
     };
-    let link = format!("pipe:[{pipe}]");
     threads.flatten().any(|thread| {
         let call = std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
         let mut words = call.split_whitespace();
@@ -29,6 +29,6 @@ fn reads(pid: pid_t, pipe: u64) -> bool {
             return false;
         };
         let target = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
-        target.is_ok_and(|target| target.to_str() == Some(&link))
+        target.is_ok_and(|target| target.to_str() == Some(file))
     })
 }

@@ -32,7 +32,7 @@ fn take(page: &Page) -> bool {
         let theirs = page.descriptors[number].load(Ordering::SeqCst);
         let path = format!("/proc/{host}/fd/{theirs}\0");
         // SAFETY: the path ends with a zero byte.
-        let opened = unsafe { libc::open(path.as_ptr().cast(), MODES[number]) };
+        let opened = unsafe { libc::open(path.as_ptr().cast(), MODES[number] | libc::O_NOCTTY) };
         opened != -1 && put(opened, number as c_int)
     })
 }

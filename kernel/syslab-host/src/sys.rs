@@ -1,7 +1,7 @@
 //! The system calls that several rooms of the host use, each in one line.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, pid_t};
 
@@ -14,6 +14,38 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))),
         }
+    }
+}
+
+/// `openpty(3)`: master, slave, and the slave's path. It echoes nothing, because the front end shows what is typed, and
+/// leaves newlines alone.
+pub(crate) fn terminal() -> io::Result<(OwnedFd, OwnedFd, String)> {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: the kernel writes two descriptors, which are ours from then on; the settings are a local that
+    // tcgetattr(3) fills; all zero is a value of it.
+    unsafe {
+        let none = std::ptr::null_mut();
+        if libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            none,
+            std::ptr::null(),
+            std::ptr::null(),
+        ) == -1
+        {
+            return Err(io::Error::last_os_error());
+        }
+        for fd in [master, slave] {
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+        let (master, slave) = (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave));
+        let mut settings: libc::termios = std::mem::zeroed();
+        libc::tcgetattr(slave.as_raw_fd(), &raw mut settings);
+        settings.c_lflag &= !libc::ECHO;
+        settings.c_oflag &= !libc::ONLCR;
+        libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const settings);
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd()))?;
+        Ok((master, slave, path.display().to_string()))
     }
 }
 

@@ -5,10 +5,9 @@
 //! cells have defined, and the cell behind.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use evcxr::{CommandContext, EvalContext};
 use serde::{Deserialize, Serialize};
@@ -22,9 +21,6 @@ use crate::session::Known;
 
 /// The argument that makes this program the process of the analysis.
 pub(crate) const COMMAND: &str = "analyse";
-
-/// How long after the start of a session the analysis starts: first cells come first.
-const LATER: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
@@ -44,7 +40,9 @@ struct Answer {
 /// The process, seen from the kernel.
 pub(crate) struct Analysis {
     folder: PathBuf,
-    process: std::sync::Arc<Mutex<Option<Process>>>,
+    /// The standard library's, if they are installed.
+    sources: PathBuf,
+    process: Mutex<Option<Process>>,
 }
 
 struct Process {
@@ -54,20 +52,13 @@ struct Process {
 }
 
 impl Analysis {
-    /// Starts it in a while.
-    pub(crate) fn new(folder: PathBuf) -> Analysis {
-        let process = std::sync::Arc::new(Mutex::new(None));
-        let (theirs, place) = (std::sync::Arc::downgrade(&process), folder.clone());
-        std::thread::spawn(move || {
-            std::thread::sleep(LATER);
-            if let Some(process) = theirs.upgrade() {
-                let mut process = lock(&process);
-                if process.is_none() {
-                    *process = Process::start(&place).ok();
-                }
-            }
-        });
-        Analysis { folder, process }
+    /// Starts it with the first question: it takes seconds, and as much memory as all the rest.
+    pub(crate) fn new(folder: PathBuf, sources: PathBuf) -> Analysis {
+        Analysis {
+            folder,
+            sources,
+            process: Mutex::new(None),
+        }
     }
 
     /// Ends it.
@@ -81,7 +72,7 @@ impl Analysis {
     fn ask(&self, question: &Question) -> Option<Answer> {
         let mut process = lock(&self.process);
         if process.is_none() {
-            *process = Process::start(&self.folder).ok();
+            *process = Process::start(&self.folder, &self.sources).ok();
         }
         let answer = process.as_mut()?.ask(question);
         if answer.is_none() {
@@ -229,13 +220,13 @@ fn word_end(text: &str, at: usize) -> usize {
 }
 
 impl Process {
-    fn start(folder: &std::path::Path) -> std::io::Result<Process> {
+    fn start(folder: &Path, sources: &Path) -> std::io::Result<Process> {
         std::fs::create_dir_all(folder)?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg(COMMAND)
             .env("EVCXR_TMPDIR", folder)
             .env(syslab_rustc::cargo::ANALYSIS, "1")
-            .env_remove("RUST_SRC_PATH")
+            .env("RUST_SRC_PATH", sources)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

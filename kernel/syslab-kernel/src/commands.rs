@@ -25,17 +25,20 @@ pub(crate) enum Done {
     Shown(Option<MimeBundle>),
     /// The rest of the cell is to be traced.
     Trace(TraceRequest),
+    /// The rest of the cell is to have a terminal.
+    Terminal,
     /// evcxr knows it.
     NotOurs,
     Failed(Failure),
 }
 
 /// Commands and what they do, for `:help` and for completion.
-pub(crate) const OWN: [(&str, &str); 11] = [
+pub(crate) const OWN: [(&str, &str); 12] = [
     (
         ":trace",
         "the cell's system calls: time line and table; -e NAME,NAME only these, -c counts",
     ),
+    (":tty", "the cell's descriptors 0, 1 and 2 are a terminal"),
     (
         ":ps",
         "the session's processes; `:ps kill` ends those that cells have left",
@@ -60,6 +63,7 @@ pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publishe
     let rest = rest.trim();
     match name {
         ":trace" => trace(rest),
+        ":tty" => Done::Terminal,
         ":ps" if rest == "kill" => {
             let count = session.shared.hosting.kill(false).unwrap_or_default();
             Done::Shown(Some(text(format!("{count} processes ended"))))

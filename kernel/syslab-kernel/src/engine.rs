@@ -14,7 +14,7 @@ use crate::analysis::Analysis;
 use crate::hosting::{Hosting, lock};
 use crate::place::Place;
 use crate::session::Handle;
-use crate::{failure, scanner};
+use crate::{failure, prepare, scanner};
 
 struct Kernel {
     place: Place,
@@ -37,7 +37,7 @@ pub(crate) fn start(template: &Path, connection_file: &Path) -> Result<(), Strin
     let ending = Ending::block();
     let hosting = Hosting::listen(&place.socket())?;
     let session = Handle::start(place.evcxr(), Arc::clone(&hosting));
-    let analysis = Analysis::new(place.analysis());
+    let analysis = Analysis::new(place.analysis(), template.join(prepare::SOURCES));
     let rustc = has.rustc;
     let kernel = Arc::new(Kernel {
         place,

@@ -19,6 +19,9 @@ use toml::Table;
 /// A standard library with nothing in it, in a template.
 pub(crate) const NO_SOURCES: &str = "no-sources";
 
+/// The standard library's sources for completion, in a template: all but what nobody completes.
+pub(crate) const SOURCES: &str = "sources";
+
 /// Makes the template in this folder, or says that it is there.
 ///
 /// # Errors
@@ -36,7 +39,7 @@ pub(crate) fn run(folder: &Path) -> Result<(), String> {
             .ok_or_else(|| format!("rustc -vV doesn't say its {name:?}"))
     };
     let (release, target) = (fact("release: ")?, fact("host: ")?);
-    let key = key(&cell, &version)?;
+    let key = key(&cell, &version, &sysroot)?;
     if Template::read(&folder)
         .is_ok_and(|template| template.key == key && template.cell_library.exists())
     {
@@ -115,10 +118,11 @@ fn ask(program: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// Everything that the template is made from, in one number.
-fn key(cell: &Path, version: &str) -> Result<String, String> {
+fn key(cell: &Path, version: &str, sysroot: &Path) -> Result<String, String> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    (version, env!("CARGO_PKG_VERSION"), cell).hash(&mut hasher);
+    let sources = sysroot.join("lib/rustlib/src/rust/library").exists();
+    (version, env!("CARGO_PKG_VERSION"), cell, sources).hash(&mut hasher);
     let course = cell.join("../..");
     for folder in [
         cell.to_owned(),
@@ -247,11 +251,47 @@ fn describe(template: &Template, folder: &Path) -> Result<(), String> {
         .stderr(Stdio::null())
         .output()
         .map_err(|why| format!("cannot run cargo: {why}"))?;
-    let library = folder.join(NO_SOURCES).join("core/src");
-    std::fs::create_dir_all(&library)
-        .and_then(|()| std::fs::write(library.join("lib.rs"), ""))
+    let none = folder.join(NO_SOURCES).join("core/src");
+    let installed = template.sysroot.join("lib/rustlib/src/rust/library");
+    let sources = folder.join(SOURCES);
+    let _ = std::fs::remove_dir_all(&sources);
+    std::fs::create_dir_all(&none)
+        .and_then(|()| std::fs::write(none.join("lib.rs"), ""))
         .and_then(|()| std::fs::write(folder.join(METADATA), output.stdout))
-        .map_err(|why| format!("cannot write in {}: {why}", folder.display()))
+        .and_then(|()| copy_sources(&installed, &sources))
+        .map_err(|why| format!("cannot write in {}: {why}", folder.display()))?;
+    if !sources.exists() {
+        eprintln!(
+            "completion will not know the standard library: `rustup component add rust-src`, then this again"
+        );
+    }
+    Ok(())
+}
+
+/// Without tests, and without the intrinsics of every processor there is: a third of what rust-analyzer would read.
+fn copy_sources(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (name, source) = (entry.file_name(), entry.path());
+        if name.to_string_lossy().ends_with("tests") {
+            continue;
+        }
+        if name == "core_arch" {
+            let empty = to.join(&name).join("src");
+            std::fs::create_dir_all(&empty)?;
+            std::fs::write(empty.join("mod.rs"), "")?;
+            std::fs::write(empty.join("lib.rs"), "")?;
+        } else if source.is_dir() {
+            copy_sources(&source, &to.join(&name))?;
+        } else {
+            std::fs::copy(&source, to.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Version and features of each crate.

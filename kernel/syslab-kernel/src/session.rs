@@ -212,6 +212,7 @@ impl Session {
         self.say_limits(publisher);
         self.after_idle_death();
         let mut trace = None;
+        let mut tty = false;
         let mut shown = None;
         let mut rest = String::new();
         let mut leading = true;
@@ -224,6 +225,7 @@ impl Session {
             match commands::run(self, line.trim(), publisher) {
                 Done::Shown(content) => shown = content.or(shown),
                 Done::Trace(request) => trace = Some(request),
+                Done::Terminal => tty = true,
                 Done::NotOurs => {
                     rest += line;
                     continue;
@@ -236,7 +238,7 @@ impl Session {
         if rest.trim().is_empty() {
             return Outcome::Done(shown);
         }
-        match self.run(&rest, job, trace) {
+        match self.run(&rest, job, trace, tty) {
             Ok(value) => Outcome::Done(value.or(shown)),
             Err(failure) => Outcome::Failed(failure),
         }
@@ -248,13 +250,14 @@ impl Session {
         code: &str,
         job: &Job,
         trace: Option<TraceRequest>,
+        tty: bool,
     ) -> Result<Option<MimeBundle>, Failure> {
         let shared = Arc::clone(&self.shared);
         let begin = ToHost::Begin {
             cell: self.cell,
             stdin: job.stdin,
             trace,
-            tty: false,
+            tty,
         };
         shared.hosting.sync(&begin);
         let hosts = shared.hosting.hosts();

@@ -62,4 +62,12 @@ println!("read {n}");""",
         error("SIGABRT", READ_LINE + "std::process::abort();", answers=("hello",), asked=1, stdout=("hello",)),
         after=(ok(READ_LINE, answers=("again",), asked=1, stdout=("got 6 bytes: again",)),),
     ),
+    Case(
+        "terminal",
+        ok(":tty\nuse std::io::IsTerminal;" + READ_LINE + "std::io::stdin().is_terminal() && std::io::stderr().is_terminal()",
+           answers=("hello",), asked=1, stdout=("got 6 bytes: hello",), value="true"),
+        after=(ok("std::io::IsTerminal::is_terminal(&std::io::stdin())", value="false"),),
+    ),
+    Case("terminal_not_allowed", ok(":tty\n" + READ_LINE, stdout=("got 0 bytes",))),
+    Case("terminal_and_a_crash", error("SIGABRT", ':tty\nprintln!("before"); std::process::abort();', stdout=("before",))),
 ]

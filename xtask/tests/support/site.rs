@@ -104,6 +104,9 @@ impl Site {
         std::fs::write(&cargo, script).expect("a script");
         std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755))
             .expect("a script that runs");
+        for program in [&xtask, &cargo] {
+            until_it_can_run(program);
+        }
         if let Some(uid) = uid {
             give(folder.path(), uid);
         }
@@ -250,4 +253,20 @@ fn give(folder: &Path, uid: u32) {
         "chown -R {}",
         folder.display()
     );
+}
+
+/// A process that another test forks while we write a program has it open for writing until its own `execve(2)`: as
+/// long as that lasts, nobody can run it (ETXTBSY).
+fn until_it_can_run(program: &Path) {
+    loop {
+        match Command::new(program).arg("--version").output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            other => {
+                other.expect("a program that runs");
+                return;
+            }
+        }
+    }
 }
