@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -80,16 +80,23 @@ impl Checkout {
     }
 
     /// A program on PATH that knows where it is and where to tell what it did.
+    ///
+    /// Written by another process: what a test that runs beside this one forks would have
+    /// it open for writing for a moment, and nobody could run it (ETXTBSY).
     fn script(&self, name: &str, text: &str) {
         let (bin, log) = (self.at("bin"), self.at("log"));
         let head = format!("#!/bin/sh\nbin={}\nlog={}\n", bin.display(), log.display());
-        let path = bin.join(name);
-        // Beside, then renamed: the old one may be running.
-        let beside = bin.join("new");
-        std::fs::write(&beside, head + text + "\n").expect("a script");
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&beside, mode).expect("a script that runs");
-        std::fs::rename(beside, path).expect("in its place");
+        let mut writer = Command::new("/bin/sh")
+            .args(["-c", "rm -f $0; cat > $0; chmod 755 $0"])
+            .arg(bin.join(name))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut pipe = writer.stdin.take().expect("stdin is piped");
+        pipe.write_all((head + text + "\n").as_bytes())
+            .expect("it reads");
+        drop(pipe);
+        assert!(writer.wait().expect("our own child").success());
     }
 
     fn without(&self, name: &str) {
@@ -241,8 +248,6 @@ fn without_a_python_or_with_an_old_one_the_way_to_one_is_named() {
     assert!(checkout.done().is_empty());
     // A newer one beside an old one will do.
     checkout.script("python3", "echo 3.6");
-    std::fs::copy(checkout.at("bin/in-venv"), checkout.at("bin/python3.12")).unwrap();
-    let text = std::fs::read_to_string(checkout.at("bin/in-venv")).unwrap();
     checkout.script(
         "python3.12",
         "case $* in
@@ -250,7 +255,6 @@ fn without_a_python_or_with_an_old_one_the_way_to_one_is_named() {
          *) echo 3.11;;
          esac",
     );
-    checkout.script("in-venv", &text);
     ready(&checkout.prepare());
 }
 

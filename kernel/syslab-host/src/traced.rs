@@ -60,6 +60,8 @@ impl Traced {
         let trace = self.recording.end();
         let pictures = if self.request.summary {
             vec![lens::summary(&trace)]
+        } else if trace.events.is_empty() {
+            vec![lens::calls(&trace)]
         } else {
             vec![lens::time_line(&trace), lens::calls(&trace)]
         };

@@ -219,7 +219,7 @@ pub(crate) fn folded(table: &str) -> String {
 /// The class is named twice to outweigh the front end's own rules.
 const SHEET: &str = "<style>\
     table.lens{color:inherit;font-size:inherit;border-collapse:collapse;margin:.3em 0}\
-    table.lens caption{text-align:left;font-weight:bold;padding:.2em .4em;caption-side:top;color:inherit}\
+    table.lens caption{text-align:left;font-weight:bold;padding:.2em .4em;caption-side:top;white-space:nowrap;color:inherit}\
     table.lens.lens th,table.lens.lens td{text-align:left;padding:.1em .7em .1em .4em;vertical-align:top;\
     white-space:pre-wrap;max-width:46em;overflow-wrap:break-word}\
     table.lens.lens .number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\

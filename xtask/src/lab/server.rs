@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anstream::println;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
@@ -62,6 +63,7 @@ pub(super) fn run(place: &Place, flags: &Lab) -> Result<u8> {
         }
     }
     while !interrupt::requested() {
+        reap_adopted(&server);
         if let Some(status) = server.try_wait().about("cannot wait for JupyterLab")? {
             sandbox::end_adopted(&interrupt::wardens());
             if status.success() {
@@ -174,6 +176,16 @@ fn has_screen() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "BROWSER"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Waits for orphans that have ended: in a long session there may be many.
+fn reap_adopted(server: &Child) {
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(status) = waitid(Id::All, peek)
+        && let Some(pid) = status.pid()
+        && pid.as_raw() != server.id().cast_signed()
+        && waitpid(pid, None).is_ok()
+    {}
 }
 
 /// Ends the server, its kernels, and what they left.
