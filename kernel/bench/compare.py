@@ -257,7 +257,7 @@ MEASURES: dict[str, Callable[[Bench], float]] = {
     "ready": Bench.ready,
     "first let": Bench.first_cell,
     "launch to first let done": Bench.launch_to_first,
-    "PSS of all, settled": Bench.settled_memory,
+    "PSS of all, before completion": Bench.settled_memory,
     "first completion": Bench.first_completion,
     "println": Bench.println,
     "let": Bench.let,
@@ -272,7 +272,7 @@ MEASURES: dict[str, Callable[[Bench], float]] = {
     "1e5 lines": Bench.lines,
     "restart": Bench.restart,
 }
-MEMORY = ("PSS of all, settled", "PSS of all, after completion", "RSS of kernel")
+MEMORY = ("PSS of all, before completion", "PSS of all, after completion", "RSS of kernel")
 # A row that needs another one's sample brings it along.
 BRINGS = {"launch to first let done": ("ready", "first let")}
 
@@ -424,13 +424,16 @@ def main() -> int:
         after = programs(found)
     replaced = [title for title in before if before[title] != after[title]]
     notes.append("1e5 lines: taken in by a client that neither verifies nor dates messages; a front end needs longer for many")
-    notes.append(f"settled: {SETTLE} s after the first let; small cells are taken after that and after a completion")
+    notes.append(f"before completion: {SETTLE} s after the first let; small cells are taken after a completion, with all loaded")
     notes.append("RSS of kernel is one process; where completion lives in another, only the PSS of all can be compared")
     notes.append(f":dep nix: {options.ours} has nix compiled before the session starts; the others fetch and build it")
     missing = {"evcxr", "ipykernel", options.ours} - set(samples)
     notes += [f"not measured: {', '.join(sorted(missing))}"] if missing else []
     print(f"{header}; {options.rounds} rounds\n\n{table(samples, wanted, options.ours)}\n")
     print("\n".join(f"- {note}" for note in notes))
+    for title, own in samples.items():
+        if lacking := [x for x in own.get("first completion", []) if not isinstance(x, float)]:
+            print(f"- {title}: no completion in {len(lacking)} of {options.rounds} rounds, whose cells and memory are without it")
     if replaced:
         print(f"- VOID: the program of {', '.join(replaced)} was replaced during the run")
     if options.json:

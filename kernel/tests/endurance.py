@@ -405,7 +405,11 @@ class Runner:
 
     def shared(self, test: Callable[[Kernel], str]) -> None:
         """Runs a test on the kernel they share; one that failed may have spoilt it."""
-        self.kernel = self.kernel or Kernel(self.name)
+        try:
+            self.kernel = self.kernel or Kernel(self.name)
+        except TimeoutError as seen:
+            self.say("failed", f"FAIL {test.__name__}: no kernel for it: {seen}")
+            return
         if not self.note(test, self.kernel):
             self.drop()
 

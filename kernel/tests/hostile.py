@@ -75,6 +75,9 @@ class Runner:
         except KernelLost as seen:
             self.fail(case, f"{seen}; kernel lost")
             self.replace()
+        except TimeoutError as seen:
+            self.fail(case, f"no kernel for it: {seen}")
+            self.replace()
         else:
             self.passed.append(case)
             if self.verbose:
