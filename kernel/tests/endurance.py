@@ -159,8 +159,6 @@ def fifty_interrupts_at_once(kernel: Kernel) -> str:
     must(kernel.run("kept", 3).result == "42", "the variable is gone")
     for _ in range(50):
         kernel.interrupt()
-    # They come on another socket than the cell: nothing keeps their order but time.
-    time.sleep(0.5)
     must(kernel.run("kept", 3).result == "42", "interrupts of an idle kernel hit the next cell")
     return ""
 

@@ -116,9 +116,6 @@ class Runner:
             self.demand_seen(cell, f"preparing cell {n}")
         for _ in range(case.idle_interrupts):
             self.kernel.interrupt()
-        if case.idle_interrupts:
-            # They come on another socket than the cell: nothing keeps their order but time.
-            time.sleep(0.5)
         run, complaint = self.see(case.cell)
         lost = self.follow(case, run, complaint)
         if complaint:

@@ -231,6 +231,10 @@ impl Hosting {
 
     /// Ends processes of the session: the others, or all; how many.
     pub(crate) fn kill(&self, all: bool) -> Option<usize> {
+        if self.hosts() == 0 {
+            // It has not come yet: nobody is there to be ended.
+            return None;
+        }
         lock(&self.state).killed = None;
         self.say(
             if all {

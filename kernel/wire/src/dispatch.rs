@@ -201,9 +201,11 @@ impl Commander {
 
     /// The engine first: a cell that learns of its cancelled input shall know why.
     fn interrupt(&self, outlet: &Outlet, request: &Request) {
-        // Whatever went wrong: the front end waits for the reply.
-        let _ = guarded(|| self.engine.interrupt());
-        self.hub.inputs.cancel(None);
+        if !self.hub.meant_an_earlier_cell(request) {
+            // Whatever went wrong: the front end waits for the reply.
+            let _ = guarded(|| self.engine.interrupt());
+            self.hub.inputs.cancel(None);
+        }
         self.hub.reply(outlet, request, InterruptReply::new());
     }
 

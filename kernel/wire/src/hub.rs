@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use jupyter_protocol::{IoPubWelcome, Status};
 
 use crate::input::Inputs;
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     pub(crate) stdin: Outlet,
     pub(crate) inputs: Inputs,
     running: Mutex<Option<Parent>>,
+    /// When the newest cell began.
+    began: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Hub {
@@ -38,6 +41,7 @@ impl Hub {
             stdin,
             inputs: Inputs::default(),
             running: Mutex::default(),
+            began: Mutex::default(),
         }
     }
 
@@ -87,9 +91,20 @@ impl Hub {
             *cell = running;
             self.publish(Some(&request.parent), status);
         };
+        *self.began.lock().unwrap() = Some(Utc::now());
         say(Status::busy(), Some(request.parent.clone()));
         run();
         say(Status::idle(), None);
+    }
+
+    /// Whether a request meant an earlier cell than the one that runs: it was sent before this one began, as the last of
+    /// many clicks is. A clock that is far from ours tells nothing.
+    pub(crate) fn meant_an_earlier_cell(&self, request: &Request) -> bool {
+        const SAME_CLOCK: TimeDelta = TimeDelta::seconds(5);
+        let (Some(sent), Some(began)) = (request.sent, *self.began.lock().unwrap()) else {
+            return false;
+        };
+        sent < began && began - sent < SAME_CLOCK
     }
 }
 

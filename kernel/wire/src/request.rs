@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::session::Parent;
@@ -15,6 +16,8 @@ pub(crate) struct Request {
     /// What a reply calls its parent.
     pub(crate) parent: Parent,
     pub(crate) kind: String,
+    /// When it was sent, by the clock of whoever sent it.
+    pub(crate) sent: Option<DateTime<Utc>>,
     pub(crate) content: Value,
     /// The identity of the message of ours that this one answers, if it says so.
     pub(crate) answers: Option<String>,

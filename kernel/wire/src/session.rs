@@ -127,6 +127,7 @@ impl Session {
             identities: frames,
             parent: signed[0].clone(),
             kind: kind.into(),
+            sent: header["date"].as_str().and_then(|date| date.parse().ok()),
             content,
             answers: answered(&signed[1]),
         })
