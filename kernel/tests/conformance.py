@@ -50,6 +50,7 @@ class Suite(jupyter_kernel_test.KernelTests):
     code_history_pattern = "1?2*"
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "std::vec::Vec"
+    code_clear_output = "lens::clear_output(false);"
 
     def get_non_kernel_info_reply(self, timeout: float | None = None) -> dict | None:
         # The suite waits without a limit where it gives none.
@@ -57,11 +58,6 @@ class Suite(jupyter_kernel_test.KernelTests):
 
     def test_pager(self) -> None:
         raise unittest.SkipTest("a Rust kernel has no pager")
-
-    def test_clear_output(self) -> None:
-        if not self.code_clear_output:
-            raise unittest.SkipTest("no Rust code that asks for clear_output")
-        super().test_clear_output()
 
 
 class Welcome(jupyter_kernel_test.IopubWelcomeTests):

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import os
 
+# The same place for whatever is shown: the second time it is changed.
+SHOWN = (
+    'println!("EVCXR_BEGIN_CONTENT text/plain\\n{0}\\nEVCXR_END_CONTENT\\n'
+    'EVCXR_BEGIN_CONTENT syslab/display_id\\nplace\\nEVCXR_END_CONTENT");'
+)
+
 RUST = {
     "print": 'println!("{0}");',
     # Two pipes have no common order; somebody who reads them has one, given time to look.
@@ -20,14 +26,15 @@ RUST = {
     "forever": "loop {{}}",
     "sleep_fail": 'std::thread::sleep(std::time::Duration::from_millis({0})); panic!("told to fail");',
     "input": '{{ let mut line = String::new(); std::io::stdin().read_line(&mut line).unwrap(); print!("{{line}}"); }}',
-    "password": None,
+    "password": '{{ println!("EVCXR_INPUT_REQUEST_PASSWORD:secret? "); let mut line = String::new(); '
+    'std::io::stdin().read_line(&mut line).unwrap(); print!("{{line}}"); }}',
     "lines": 'for number in 0..{0} {{ println!("{{number}}"); }}',
     "flood": 'loop {{ println!("the same line again"); }}',
     "big": 'println!("{{}}", "x".repeat({0}));',
     "late": 'std::process::Command::new("sh").args(["-c", "sleep 0.3; echo {0}"]).spawn().unwrap();',
-    "display": 'println!("EVCXR_BEGIN_CONTENT text/plain\\n{0}\\nEVCXR_END_CONTENT");',
-    "update": None,
-    "clear": None,
+    "display": SHOWN,
+    "update": SHOWN,
+    "clear": "lens::clear_output(true);",
     "sum": "1 + 1",
     "unknown": "no_such_name",
     "panic_inside": None,

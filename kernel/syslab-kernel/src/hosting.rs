@@ -1,6 +1,6 @@
 //! The other end of the host's line: what it sends goes to the cells it belongs to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,11 @@ use serde_json::Value;
 use wire::{MimeBundle, Publisher, StreamName};
 
 use crate::output::Decoder;
+
+/// A block of this type names what is shown with it: the same name again replaces it (`update_display_data`).
+const DISPLAY_ID: &str = "syslab/display_id";
+/// A block of this type takes away what the cell has shown so far; its text may be "wait".
+const CLEAR_OUTPUT: &str = "syslab/clear_output";
 
 /// How long the host may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +40,8 @@ struct State {
     hosts: u64,
     /// How many have hung up.
     gone: u64,
+    /// What has been shown under a name that later cells can use.
+    displayed: HashSet<String>,
     limits: Vec<String>,
     who: Option<(i32, i32, Option<i32>)>,
     killed: Option<usize>,
@@ -91,11 +98,7 @@ impl Hosting {
                     .decode(bytes);
                 self.show(cell, stderr, &text);
             }
-            FromHost::Show { cell, content } => {
-                if let Some(publisher) = self.publisher(cell) {
-                    publisher.display(bundle(content), serde_json::Map::new(), None);
-                }
-            }
+            FromHost::Show { cell, content } => self.display(cell, content),
             FromHost::InputRequest {
                 cell,
                 prompt,
@@ -157,6 +160,27 @@ impl Hosting {
 
     fn publisher(&self, cell: u64) -> Option<Publisher> {
         lock(&self.state).publishers.get(&cell).cloned()
+    }
+
+    /// Shows rich content: in a new place, or in the place of what had its `DISPLAY_ID` before.
+    fn display(&self, cell: u64, mut content: BTreeMap<String, String>) {
+        let Some(publisher) = self.publisher(cell) else {
+            return;
+        };
+        if let Some(how) = content.remove(CLEAR_OUTPUT) {
+            publisher.clear_output(how.trim() == "wait");
+        }
+        let id = content.remove(DISPLAY_ID).map(|id| id.trim().to_owned());
+        if content.is_empty() {
+            return;
+        }
+        let (data, metadata) = (bundle(content), serde_json::Map::new());
+        match id {
+            Some(id) if !lock(&self.state).displayed.insert(id.clone()) => {
+                publisher.update_display(&id, data, metadata);
+            }
+            id => publisher.display(data, metadata, id.as_deref()),
+        }
     }
 
     /// Shows text; waits for a front end that doesn't keep up, and so holds no lock.

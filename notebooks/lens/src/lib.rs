@@ -61,7 +61,7 @@ pub use lines::{Line, lines};
 pub use measure::{Series, measure};
 pub use memory_map::{file_at, memory_map};
 pub use namespaces::namespaces;
-pub use picture::Picture;
+pub use picture::{Picture, clear_output};
 pub use proc::Pid;
 pub use process_tree::process_tree;
 pub use signals::signals;

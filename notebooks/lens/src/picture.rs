@@ -49,17 +49,38 @@ impl Picture {
 
     /// Shows it as the output of a cell: evcxr calls this.
     pub fn evcxr_display(&self) {
-        let blocks = format!(
+        show(&self.blocks());
+    }
+
+    /// Shows it in the place of what was shown under this name before: a picture that moves.
+    pub fn show_as(&self, name: &str) {
+        let named = format!("EVCXR_BEGIN_CONTENT syslab/display_id\n{name}\nEVCXR_END_CONTENT\n");
+        show(&(self.blocks() + &named));
+    }
+
+    fn blocks(&self) -> String {
+        format!(
             "EVCXR_BEGIN_CONTENT text/plain\n{}EVCXR_END_CONTENT\n\
              EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT\n",
             self.text, self.html
-        );
-        let mut stdout = io::stdout().lock();
-        // A cell may have closed its standard output: then nobody is there to see an error either.
-        let _ = stdout
-            .write_all(blocks.as_bytes())
-            .and_then(|()| stdout.flush());
+        )
     }
+}
+
+/// Takes away what the cell has shown so far; `wait`: not before there is something new.
+pub fn clear_output(wait: bool) {
+    let how = if wait { "wait" } else { "now" };
+    show(&format!(
+        "EVCXR_BEGIN_CONTENT syslab/clear_output\n{how}\nEVCXR_END_CONTENT\n"
+    ));
+}
+
+fn show(blocks: &str) {
+    let mut stdout = io::stdout().lock();
+    // A cell may have closed its standard output: then nobody is there to see an error either.
+    let _ = stdout
+        .write_all(blocks.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 /// The text.
