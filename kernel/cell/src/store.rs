@@ -3,7 +3,7 @@
 //! The generated code of a cell takes its variables out by name and type, and puts them back at its end; this is the
 //! interface that evcxr generates calls of.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,16 +18,12 @@ pub struct VariableStore {
 impl VariableStore {
     /// Keeps a variable.
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
-        self.variables.insert(name.to_owned(), Box::new(value));
+        self.put(name, Box::new(value));
     }
 
     /// Whether the variable, if it is there, still has the type that the cell was compiled for.
     pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
-        let fits = self.variables.get(name).is_none_or(|value| value.is::<T>());
-        if !fits {
-            note::tell(note::VARIABLE_LOST, name);
-        }
-        fits
+        self.check(name, TypeId::of::<T>())
     }
 
     /// Takes a variable out.
@@ -35,11 +31,33 @@ impl VariableStore {
     /// # Panics
     /// If it isn't there with this type, which [`check_variable`](Self::check_variable) has excluded.
     pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
+        match self.take(name).downcast() {
+            Ok(value) => *value,
+            Err(_) => wrong_type(name),
+        }
+    }
+
+    // What does not depend on the type is compiled once, here, rather than in every cell.
+
+    #[inline(never)]
+    fn put(&mut self, name: &str, value: Box<dyn Any>) {
+        self.variables.insert(name.to_owned(), value);
+    }
+
+    #[inline(never)]
+    fn check(&mut self, name: &str, wanted: TypeId) -> bool {
+        let found = self.variables.get(name);
+        let fits = found.is_none_or(|value| (**value).type_id() == wanted);
+        if !fits {
+            note::tell(note::VARIABLE_LOST, name);
+        }
+        fits
+    }
+
+    #[inline(never)]
+    fn take(&mut self, name: &str) -> Box<dyn Any> {
         let value = self.variables.remove(name);
-        *value
-            .unwrap_or_else(|| panic!("the variable `{name}` is not there"))
-            .downcast()
-            .unwrap_or_else(|_| panic!("the variable `{name}` has another type"))
+        value.unwrap_or_else(|| panic!("the variable `{name}` is not there"))
     }
 
     /// Something that all cells share, made by the first that asks.
@@ -63,4 +81,10 @@ impl VariableStore {
 /// A store without variables, for the process to keep.
 pub fn create_variable_store() -> *mut VariableStore {
     Box::into_raw(Box::default())
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_type(name: &str) -> ! {
+    panic!("the variable `{name}` has another type")
 }

@@ -75,21 +75,21 @@ fn plain_signals() {
     }
 }
 
-/// Loads the library that all cells share, so that its symbols are there for every cell.
-fn start_library() -> Option<extern "C" fn()> {
+/// Loads the library that all cells share, so that its symbols are there for every cell; what empties its buffers.
+fn start_library() -> Result<extern "C" fn(), String> {
     let path = std::env::var(link::CELL_LIBRARY).unwrap_or_default();
     // SAFETY: there is one thread so far.
     unsafe { std::env::remove_var(link::CELL_LIBRARY) };
-    let handle = open_library(&path)
-        .inspect_err(|why| eprintln!("{why}"))
-        .ok()?;
+    let handle = open_library(&path)?;
+    let find =
+        |name| symbol(handle, name).ok_or_else(|| format!("{path} is not the cells' library"));
+    let (start, flush) = (find(c"syslab_cell_start")?, find(c"syslab_cell_flush")?);
     // SAFETY: both functions have these types in the library, `kernel/cell`.
     unsafe {
-        let start = symbol(handle, c"syslab_cell_start")?;
         let start: extern "C" fn(extern "C" fn(u32, *const u8, usize) -> bool) =
             std::mem::transmute(start);
         start(tell);
-        symbol(handle, c"syslab_cell_flush").map(|flush| std::mem::transmute(flush))
+        Ok(std::mem::transmute::<*mut c_void, extern "C" fn()>(flush))
     }
 }
 
@@ -159,7 +159,8 @@ pub(crate) fn set_mark() {
 
 struct Process {
     page: &'static Page,
-    flush: Option<extern "C" fn()>,
+    /// Why not, if the library that all cells share could not be loaded.
+    flush: Result<extern "C" fn(), String>,
     variables: *mut c_void,
     /// The number of the last command done.
     done: u32,
@@ -189,7 +190,11 @@ impl Process {
         let page = self.page;
         stdio::renew(page);
         page.outcome.store(outcome::RAN, Ordering::SeqCst);
-        let function = open_library(&page.library.get()).and_then(|library| {
+        let function = match &self.flush {
+            Ok(_) => open_library(&page.library.get()),
+            Err(why) => Err(format!("{why}; run `cargo xtask lab --prepare`")),
+        };
+        let function = function.and_then(|library| {
             let name = CString::new(page.function.get()).unwrap_or_default();
             symbol(library, &name)
                 .ok_or_else(|| format!("{} is not in the library", name.to_string_lossy()))
@@ -241,7 +246,7 @@ impl Process {
         unsafe extern "C" {
             static stdout: *mut libc::FILE;
         }
-        if let Some(flush) = self.flush {
+        if let Ok(flush) = self.flush {
             flush();
         }
         // SAFETY: C's standard output is open for as long as the process lives.

@@ -219,7 +219,9 @@ fn build(template: &mut Template, folder: &Path) -> Result<(), String> {
             let library = files
                 .into_iter()
                 .find(|name| Path::new(name).extension().is_some_and(|kind| kind == "so"));
-            template.cell_library = library.map(PathBuf::from).unwrap_or_default();
+            template.cell_library = library
+                .map(|name| in_deps(Path::new(name)))
+                .unwrap_or_default();
         }
     }
     let status = child
@@ -292,6 +294,17 @@ fn copy_sources(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The library where rustc put it: its way to the standard library counts from there, not from where cargo links it.
+fn in_deps(library: &Path) -> PathBuf {
+    let (folder, name) = (library.parent(), library.file_name().unwrap_or_default());
+    let deps = folder.unwrap_or(Path::new("")).join("deps").join(name);
+    if deps.exists() {
+        deps
+    } else {
+        library.to_owned()
+    }
 }
 
 /// Version and features of each crate.
