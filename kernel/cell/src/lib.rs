@@ -19,8 +19,15 @@ pub mod store;
 pub use show::ShowDebug;
 pub use store::{VariableStore, create_variable_store};
 
-// Linked in whole, so that cells find them here and nowhere else.
-pub use {lens, libc, memmap2, nix, serde, serde_json, signal_hook, tokio};
+// Linked in, so that cells find them here and nowhere else; not named, so that nobody is told to write `syslab_cell::nix`.
+extern crate lens as _;
+extern crate libc as _;
+extern crate memmap2 as _;
+extern crate nix as _;
+extern crate serde as _;
+extern crate serde_json as _;
+extern crate signal_hook as _;
+extern crate tokio as _;
 
 /// Called by the process before the first cell: `tell` takes what cells have to say.
 #[unsafe(no_mangle)]

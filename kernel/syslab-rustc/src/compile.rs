@@ -27,7 +27,7 @@ pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> R
     std::fs::create_dir_all(folder.join("cell"))
         .and_then(|()| std::fs::write(folder.join("cell/lib.rs"), &rewritten.text))
         .map_err(|why| about("cannot write the cell", why))?;
-    let arguments = recipe.for_cell(folder, opt_level, want);
+    let arguments = recipe.for_cell(folder, &rewritten.text, opt_level, want);
     let mut command = Command::new(&arguments[0]);
     command
         .args(&arguments[1..])

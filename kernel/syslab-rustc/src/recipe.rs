@@ -44,8 +44,9 @@ impl Recipe {
             .any(|pair| pair == ["--crate-name", "ctx"])
     }
 
-    /// The arguments for a cell in `folder/cell/lib.rs`; rustc's own path is the first.
-    pub fn for_cell(&self, folder: &Path, opt_level: &str, want: Want) -> Vec<String> {
+    /// The arguments for a cell in `folder/cell/lib.rs`, whose text this is; rustc's own path is the first. A crate that
+    /// the text doesn't name stays away: rustc would look through all of it for what was misspelt.
+    pub fn for_cell(&self, folder: &Path, text: &str, opt_level: &str, want: Want) -> Vec<String> {
         /// Options with a value that a cell has its own word on.
         const OWN: [&str; 4] = ["--out-dir", "--error-format", "--json", "--emit"];
         /// Likewise, below `-C`.
@@ -68,6 +69,12 @@ impl Recipe {
             if OWN.contains(&name) {
                 if !joined {
                     given.next();
+                }
+            } else if argument == "--extern" {
+                let value = given.next().map_or("", String::as_str);
+                let name = value.split('=').next().unwrap_or_default();
+                if text.contains(name) {
+                    arguments.extend(["--extern".to_owned(), value.to_owned()]);
                 }
             } else if argument == "-C" {
                 let value = given.next().map_or("", String::as_str);
@@ -108,13 +115,13 @@ mod tests {
     fn a_cell_has_its_own_word() {
         let words = "rustc --crate-name ctx --edition=2024 /p/lib.rs --error-format=json --json=artifacts --crate-type \
                      cdylib --emit=dep-info,link -C opt-level=0 -C metadata=1 -C prefer-dynamic --out-dir /p/target \
-                     -L dependency=/p/deps --extern nix=/p/libnix.rlib";
+                     -L dependency=/p/deps --extern nix=/p/libnix.rlib --extern tokio=/p/libtokio.rlib";
         let recipe = Recipe {
             arguments: words.split_whitespace().map(str::to_owned).collect(),
             environment: vec![],
         };
         assert!(recipe.is_for_a_cell());
-        let cell = recipe.for_cell(Path::new("/s"), "2", Want::Library);
+        let cell = recipe.for_cell(Path::new("/s"), "use nix::x;", "2", Want::Library);
         let has = |word: &str| cell.iter().any(|argument| argument == word);
         for word in [
             "cell/lib.rs",
@@ -133,12 +140,13 @@ mod tests {
             "opt-level=0",
             "metadata=1",
             "--emit=dep-info,link",
+            "tokio=/p/libtokio.rlib",
         ] {
             assert!(!has(word), "{word} in {cell:?}");
         }
         assert!(
             recipe
-                .for_cell(Path::new("/s"), "0", Want::Check)
+                .for_cell(Path::new("/s"), "", "0", Want::Check)
                 .contains(&"--emit=metadata".to_owned())
         );
     }
