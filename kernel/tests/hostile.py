@@ -57,6 +57,17 @@ class Runner:
             for case in group:
                 self.run_case(case)
             self.stop(group[-1])
+        self.run_again()
+
+    def run_again(self) -> None:
+        """The limits are a person's patience, and a machine may be busy: what fails twice, alone, has failed."""
+        for case in list(self.failed):
+            self.failed.remove(case)
+            self.replace()
+            self.run_case(case)
+            self.stop(case)
+            if case in self.passed:
+                print(f"held the second time: {title(case)}", flush=True)
 
     def run_case(self, case: Case) -> None:
         if why := skip_reason(case):
