@@ -5,11 +5,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::time::Instant;
 
 use crate::session::Tracing;
 use crate::tracee::Tracee;
-use crate::wait::Queue;
 use crate::{Trace, Tracer, ptrace};
 
 /// The `PTRACE_O_*` options that tracees need while they are recorded: those of the caller may be added.
@@ -31,18 +29,7 @@ impl Recording {
             .map(|tid| (tid, Tracee::new(pid, false)))
             .collect();
         Recording {
-            tracing: Tracing {
-                options,
-                tracees,
-                held: HashMap::new(),
-                orphans_inside: false,
-                stillborn: HashMap::new(),
-                queue: Queue::default(),
-                began: Instant::now(),
-                events: Vec::new(),
-                dropped: 0,
-                status: None,
-            },
+            tracing: Tracing::new(options, tracees),
         }
     }
 

@@ -41,22 +41,38 @@ pub(crate) struct Options {
 /// A process tree under trace. Belongs to the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Tracing {
-    pub(crate) options: Options,
+    options: Options,
     pub(crate) tracees: HashMap<i32, Tracee>,
     /// New children that have stopped before their parent's event, with their wait status.
     pub(crate) held: HashMap<i32, i32>,
     /// Whether the last parent that ended in a fork was in a region.
-    pub(crate) orphans_inside: bool,
+    orphans_inside: bool,
     /// New children that have ended before their parent's event.
-    pub(crate) stillborn: HashMap<i32, (Status, Duration)>,
-    pub(crate) queue: Queue,
-    pub(crate) began: Instant,
-    pub(crate) events: Vec<Event>,
-    pub(crate) dropped: u64,
-    pub(crate) status: Option<Status>,
+    stillborn: HashMap<i32, (Status, Duration)>,
+    queue: Queue,
+    began: Instant,
+    events: Vec<Event>,
+    dropped: u64,
+    status: Option<Status>,
 }
 
 impl Tracing {
+    /// Nothing recorded yet, of these tracees.
+    pub(crate) fn new(options: Options, tracees: HashMap<i32, Tracee>) -> Tracing {
+        Tracing {
+            options,
+            tracees,
+            held: HashMap::new(),
+            orphans_inside: false,
+            stillborn: HashMap::new(),
+            queue: Queue::default(),
+            began: Instant::now(),
+            events: Vec::new(),
+            dropped: 0,
+            status: None,
+        }
+    }
+
     /// The first process hasn't become its program yet: what it does until then isn't recorded.
     pub(crate) fn starting(&mut self) {
         if let Some(tracee) = self.tracees.get_mut(&self.options.pid) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use libc::c_void;
 
-use crate::page::{self, Page, command, outcome};
+use crate::page::{self, Page, command, note, outcome};
 use crate::{checkpoint, fitness, stdio, sys};
 
 /// What evcxr generates: takes the variables and gives them back.
@@ -114,9 +114,8 @@ fn symbol(handle: *mut c_void, name: &CStr) -> Option<*mut c_void> {
 
 /// What cells call to be heard; see `kernel/cell/src/note.rs`. Whether they are: their children aren't.
 extern "C" fn tell(kind: u32, bytes: *const u8, length: usize) -> bool {
-    const PANICKED: u32 = 1;
     if !in_cell_process() {
-        CHILD_PANICKED.fetch_or(kind == PANICKED, Ordering::SeqCst);
+        CHILD_PANICKED.fetch_or(kind == note::PANICKED, Ordering::SeqCst);
         return false;
     }
     // SAFETY: set before the first cell; the page is never unmapped by us.

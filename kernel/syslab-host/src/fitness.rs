@@ -7,10 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use crate::page::{NOTES, Page};
-
-/// See `kernel/cell/src/note.rs`.
-const REMARK: u32 = 6;
+use crate::page::{NOTES, Page, note};
 
 /// # Errors
 /// Why not, in a sentence.
@@ -36,7 +33,7 @@ pub(crate) fn check(page: &Page) -> Result<(), String> {
             raised.join(" and ")
         );
         if page.notes.load(Ordering::SeqCst) < NOTES as u64 {
-            page.note(REMARK, said.as_bytes());
+            page.note(note::REMARK, said.as_bytes());
         }
         return Ok(());
     }

@@ -20,6 +20,16 @@ pub(crate) mod command {
     pub(crate) const CHECKPOINT: u32 = 2;
 }
 
+/// What kind a note is; a cell's own side of it is `kernel/cell/src/note.rs`.
+pub(crate) mod note {
+    pub(crate) const PANICKED: u32 = 1;
+    pub(crate) const VARIABLE_LOST: u32 = 2;
+    pub(crate) const QUESTION_MARK: u32 = 3;
+    pub(crate) const PANIC: u32 = 4;
+    pub(crate) const VALUE: u32 = 5;
+    pub(crate) const REMARK: u32 = 6;
+}
+
 /// How far the cell process is with its standard descriptors.
 pub(crate) mod stdio {
     /// It hasn't begun.

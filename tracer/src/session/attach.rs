@@ -2,30 +2,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::time::Instant;
 
 use super::{Options, Tracing};
 use crate::ptrace;
 use crate::tracee::Tracee;
-use crate::wait::Queue;
 
 impl Tracing {
     /// Seizes a process with all its threads; every call from here on will be seen.
     pub(crate) fn attach(options: Options) -> io::Result<Tracing> {
         let pid = options.pid;
         ptrace::seize(pid, options.ptrace)?;
-        let mut tracing = Tracing {
-            options,
-            tracees: HashMap::new(),
-            held: HashMap::new(),
-            orphans_inside: false,
-            stillborn: HashMap::new(),
-            queue: Queue::default(),
-            began: Instant::now(),
-            events: Vec::new(),
-            dropped: 0,
-            status: None,
-        };
+        let mut tracing = Tracing::new(options, HashMap::new());
         let mut unseen = vec![tracing.seized(pid)?];
         unseen.extend(tracing.seize_threads(pid));
         while !unseen.is_empty() {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use link::{End, Panic};
 
+use crate::page::note;
+
 /// What a cell left in the page.
 #[derive(Default)]
 pub(super) struct Notes {
@@ -17,16 +19,15 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// See `kernel/cell/src/note.rs`.
     pub(super) fn of(notes: Vec<(u32, Vec<u8>)>) -> Notes {
         let mut all = Notes::default();
         for (kind, bytes) in notes {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             match kind {
-                1 => all.panicked = true,
-                2 => all.lost.push(text),
-                3 => all.question_mark = Some(text),
-                4 => {
+                note::PANICKED => all.panicked = true,
+                note::VARIABLE_LOST => all.lost.push(text),
+                note::QUESTION_MARK => all.question_mark = Some(text),
+                note::PANIC => {
                     let mut parts = text.splitn(3, '\n');
                     let mut part = || parts.next().unwrap_or_default().to_owned();
                     let (file, line, message) = (part(), part(), part());
@@ -36,12 +37,12 @@ impl Notes {
                         line: line.parse().unwrap_or_default(),
                     });
                 }
-                5 => {
+                note::VALUE => {
                     if let Some((mime, content)) = text.split_once('\n') {
                         all.value.insert(mime.to_owned(), content.to_owned());
                     }
                 }
-                6 => all.remarks.push(text),
+                note::REMARK => all.remarks.push(text),
                 _ => {}
             }
         }
