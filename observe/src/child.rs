@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracer::{Fault, Tracer};
 
@@ -62,6 +62,7 @@ impl Default for Child {
 impl Child {
     /// A child with a limit of 10 s and an empty standard input.
     pub fn new() -> Child {
+        let tracer = on_request();
         report::begin();
         facts::begin();
         sweep::subreaper();
@@ -72,7 +73,7 @@ impl Child {
             terminal: false,
             to_the_last: false,
             keep: Vec::new(),
-            tracer: None,
+            tracer,
             tell_calls: true,
         }
     }
@@ -237,6 +238,15 @@ impl Child {
         started.go();
         Ok(started)
     }
+}
+
+/// With `SYSLAB_TRACE` in the environment every child is traced, for a person who wants to see what it did.
+fn on_request() -> Option<Tracer> {
+    // Asked once, before the first child: what is not dumpable cannot try it.
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    let asked = ASKED
+        .get_or_init(|| std::env::var_os("SYSLAB_TRACE").is_some() && tracer::available().is_ok());
+    asked.then(|| Tracer::new().region_only())
 }
 
 /// Closes the test's own process to its children: as a user without privileges they can neither trace it nor open its

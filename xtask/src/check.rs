@@ -8,6 +8,7 @@ use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Failure, Result, exit_code};
 use crate::flags::Check;
 use crate::grade::{self, How, Watcher};
+use crate::progress::Spinner;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::verdict::{Graded, Outcome};
@@ -23,8 +24,14 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     let how = How {
         solutions: flags.solutions,
         fresh: flags.fresh,
+        trace: flags.trace,
         confinement: flags.sandbox,
         jobs: flags.jobs.unwrap_or_else(default_jobs),
+        spinner: if flags.for_screen {
+            Spinner::lines
+        } else {
+            Spinner::new
+        },
     };
     let mut board = Board::new(course, &exercises);
     let mut silent = Silent;
@@ -36,7 +43,7 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     let mut document = graded?;
 
     if flags.json {
-        for graded in &mut document.exercises {
+        for graded in document.exercises.iter_mut().filter(|_| !flags.for_screen) {
             // Terminal colours of rustc's are nothing for a program.
             graded.message = graded
                 .message

@@ -17,44 +17,9 @@ const WHOLE: usize = 1;
 
 /// Prints why `graded` did not pass.
 pub(crate) fn print(root: &Path, exercise: &Exercise, graded: &Graded) {
-    let width = paint::width();
-    if let Some(message) = &graded.message {
-        heading(exercise, None, graded.outcome);
-        if graded.outcome == Outcome::DoesNotCompile {
-            println!("{}", message.trim_end());
-        } else {
-            println!("{}", paint::wrap(message, "    ", width));
-        }
-    }
-    let open: Vec<&Tested> = graded
-        .tests
-        .iter()
-        .filter(|test| !matches!(test.outcome, Outcome::Passed | Outcome::Skipped))
-        .collect();
-    for test in open.iter().take(WHOLE) {
-        stage(root, exercise, test, width);
-    }
-    if open.len() > WHOLE {
-        println!();
-        println!("    {}", In(DIM, "still open:"));
-        for test in &open[WHOLE..] {
-            println!(
-                "      {} {}",
-                In(paint::style(test.outcome), "·"),
-                test.name.replace('_', " ")
-            );
-        }
-    }
-    for test in graded
-        .tests
-        .iter()
-        .filter(|test| test.outcome == Outcome::Skipped)
-    {
-        println!(
-            "    {} {}",
-            In(CALM, "skipped:"),
-            test.message.as_deref().unwrap_or(&test.name)
-        );
+    let place = |file: &str, line| paint::link(root, file, line);
+    for line in lines(exercise, graded, paint::width(), &place) {
+        println!("{line}");
     }
     if !matches!(graded.outcome, Outcome::Passed | Outcome::Skipped) {
         println!();
@@ -66,35 +31,75 @@ pub(crate) fn print(root: &Path, exercise: &Exercise, graded: &Graded) {
     }
 }
 
-fn heading(exercise: &Exercise, test: Option<&Tested>, outcome: Outcome) {
-    println!();
+/// Why `graded` did not pass, in lines of `width` columns (rustc's are as wide as they are);
+/// `place` writes a file and a line.
+pub(crate) fn lines(
+    exercise: &Exercise,
+    graded: &Graded,
+    width: usize,
+    place: &dyn Fn(&str, Option<u32>) -> String,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(message) = &graded.message {
+        heading(&mut lines, exercise, None, graded.outcome);
+        let text = if graded.outcome == Outcome::DoesNotCompile {
+            message.trim_end().to_owned()
+        } else {
+            paint::wrap(message, "    ", width)
+        };
+        lines.extend(text.lines().map(String::from));
+    }
+    let open: Vec<&Tested> = graded.open().collect();
+    for test in open.iter().take(WHOLE) {
+        stage(&mut lines, exercise, test, width, place);
+    }
+    if open.len() > WHOLE {
+        lines.push(String::new());
+        lines.push(format!("    {}", In(DIM, "still open:")));
+        for test in &open[WHOLE..] {
+            let mark = In(paint::style(test.outcome), "·");
+            lines.push(format!("      {mark} {}", test.name.replace('_', " ")));
+        }
+    }
+    for test in graded
+        .tests
+        .iter()
+        .filter(|test| test.outcome == Outcome::Skipped)
+    {
+        let reason = test.message.as_deref().unwrap_or(&test.name);
+        lines.push(format!("    {} {reason}", In(CALM, "skipped:")));
+    }
+    lines
+}
+
+fn heading(lines: &mut Vec<String>, exercise: &Exercise, test: Option<&Tested>, outcome: Outcome) {
     let name = test
         .map(|test| format!(" · {}", test.name.replace('_', " ")))
         .unwrap_or_default();
-    println!(
-        "  {} {}{name}",
-        In(paint::style(outcome), outcome.word()),
-        In(BOLD, &exercise.slug)
-    );
+    let word = In(paint::style(outcome), outcome.word());
+    lines.push(String::new());
+    lines.push(format!("  {word} {}{name}", In(BOLD, &exercise.slug)));
 }
 
-fn stage(root: &Path, exercise: &Exercise, test: &Tested, width: usize) {
-    heading(exercise, Some(test), test.outcome);
+fn stage(
+    lines: &mut Vec<String>,
+    exercise: &Exercise,
+    test: &Tested,
+    width: usize,
+    place: &dyn Fn(&str, Option<u32>) -> String,
+) {
+    heading(lines, exercise, Some(test), test.outcome);
     if let Some(message) = &test.message {
-        println!("{}", paint::wrap(message, "    ", width));
+        let text = paint::wrap(message, "    ", width);
+        lines.extend(text.lines().map(String::from));
     }
     if let Some(seen) = &test.seen {
-        println!();
-        for line in compare(seen, width - 4) {
-            println!("    {line}");
-        }
+        lines.push(String::new());
+        let compared = compare(seen, width - 4);
+        lines.extend(compared.iter().map(|line| format!("    {line}")));
     }
     if let Some(file) = &test.file {
-        println!(
-            "    {} {}",
-            In(DIM, "at"),
-            paint::link(root, file, test.line)
-        );
+        lines.push(format!("    {} {}", In(DIM, "at"), place(file, test.line)));
     }
 }
 

@@ -11,6 +11,14 @@ Exit codes:
   2    the grader itself could not run; the message names the reason
   130  stopped by Ctrl-C; results so far are kept";
 
+const KEYS: &str = "\
+Keys:
+  n, p   next unsolved exercise, previous     h  next hint
+  l      list: type to search, Tab filters    i  the exercise's text
+  e      editor, at the line (VISUAL, EDITOR) t  system calls of the failed stage
+  f      grade afresh                         s  solution, after a pass
+  r      reset, with a backup                 q  quit";
+
 /// Linux systems programming, graded by what your program did.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -24,6 +32,9 @@ pub(crate) struct Flags {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Grade at every save, full screen: what a learner leaves running all day
+    #[command(after_help = KEYS)]
+    Watch(Watch),
     /// Grade exercises: all, a chapter (ch02), or by name (daemonize)
     #[command(after_help = EXIT_CODES)]
     Check(Check),
@@ -54,6 +65,12 @@ pub(crate) struct Check {
     /// Run everything, also what has not changed since the last check
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Record the system calls of every stage; such a result is not kept
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Keep rustc's colours in the document, and say on standard error what goes on
+    #[arg(long, hide = true, requires = "json")]
+    pub(crate) for_screen: bool,
     /// Print one JSON document instead of the board
     #[arg(long)]
     pub(crate) json: bool,
@@ -69,6 +86,15 @@ pub(crate) struct Check {
     /// How many tests run at once (default: the number of processors)
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct Watch {
+    /// The exercise to begin with; none means where you were
+    pub(crate) exercise: Option<String>,
+    /// How each test is held
+    #[arg(long, value_enum, default_value_t = Confinement::Auto, value_name = "HOW")]
+    pub(crate) sandbox: Confinement,
 }
 
 /// How a test is held; see `sandbox`.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::build::{self, Built};
 use crate::course::{Course, Exercise};
@@ -25,12 +25,16 @@ pub(crate) struct How {
     pub(crate) solutions: bool,
     /// Reuse no result.
     pub(crate) fresh: bool,
+    /// Record the system calls of every stage; results are not kept.
+    pub(crate) trace: bool,
     pub(crate) confinement: Confinement,
     pub(crate) jobs: usize,
+    /// Where it is said what goes on.
+    pub(crate) spinner: fn(&str) -> Spinner,
 }
 
 /// All that is said at the end; `--json` prints it as it is.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Document {
     pub(crate) version: u32,
     pub(crate) sandbox: Sandbox,
@@ -43,7 +47,7 @@ pub(crate) struct Document {
     pub(crate) summary: Summary,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Deserialize, Default)]
 pub(crate) struct Summary {
     pub(crate) passed: usize,
     pub(crate) skipped: usize,
@@ -83,16 +87,17 @@ pub(crate) fn grade(
     }
     let private = run::private_folder()?;
     let sandbox = Sandbox::probe(how.confinement, private.path())?;
+    let spinner = (how.spinner)("looking");
     let mut ledger = Ledger {
         exercises: &exercises,
         verdicts: HashMap::new(),
         shown: 0,
         notices: specification.notices(),
-        store: (!how.solutions).then_some(store),
+        store: (!how.solutions && !how.trace).then_some(store),
         watcher,
-        spinner: Spinner::new("looking"),
+        spinner: &spinner,
     };
-    let (spinner, watcher) = (&ledger.spinner, &mut ledger.watcher);
+    let watcher = &mut ledger.watcher;
     spinner.beside(|| watcher.held_by(&sandbox, &ledger.notices));
 
     let mut wanted = Vec::new();
@@ -109,7 +114,7 @@ pub(crate) fn grade(
         targets: wanted.iter().map(|exercise| exercise.target()).collect(),
         solutions: how.solutions,
     };
-    let mut built = build::build(&request, &ledger.spinner)?;
+    let mut built = build::build(&request, &spinner)?;
 
     let mut units = Vec::new();
     for exercise in wanted {
@@ -157,17 +162,17 @@ pub(crate) fn grade(
             }
         }
     }
-    ledger.spinner.say("grading");
-    run::all(
-        &units,
-        &workspace,
-        &sandbox,
-        private.path(),
-        how.jobs,
-        &mut |unit, graded| {
-            ledger.enter(unit.exercise, graded, &unit.key);
-        },
-    );
+    let setting = run::Setting {
+        insta_root: &workspace,
+        sandbox: &sandbox,
+        private: private.path(),
+        jobs: how.jobs,
+        trace: how.trace,
+        spinner: &spinner,
+    };
+    run::all(&units, &setting, &mut |unit, graded| {
+        ledger.enter(unit.exercise, graded, &unit.key);
+    });
     Ok(ledger.close(sandbox, specification.tampered, started))
 }
 
@@ -181,7 +186,7 @@ struct Ledger<'a> {
     /// None when the solutions are graded: those are not the learner's results.
     store: Option<&'a mut Store>,
     watcher: &'a mut dyn Watcher,
-    spinner: Spinner,
+    spinner: &'a Spinner,
 }
 
 impl Ledger<'_> {

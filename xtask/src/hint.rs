@@ -8,7 +8,7 @@ use crate::flags::Hint;
 use crate::paint::{self, BOLD, DIM, In};
 use crate::store::Store;
 
-const TIERS: [&str; 3] = ["where to look", "what to call", "the shape of the code"];
+pub(crate) const TIERS: [&str; 3] = ["where to look", "what to call", "the shape of the code"];
 
 pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
     let (mut store, _) = Store::open(&course.root);
@@ -34,7 +34,7 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
         )
     );
     println!();
-    println!("{}", shown(hint));
+    println!("{}", shown(hint, paint::width().min(100)));
     println!();
     if tier == 1 {
         let pages = format!("man pages: {}", exercise.man.join(", "));
@@ -62,17 +62,30 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
     Ok(exit_code::PASSED)
 }
 
-/// Prose is wrapped; code, which has line breaks of its own, stays as it is.
-fn shown(hint: &str) -> String {
-    if hint.trim_end().contains('\n') {
-        hint.trim_end()
-            .lines()
-            .map(|line| format!("    {line}"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    } else {
-        paint::wrap(hint, "    ", paint::width().min(100))
+/// A hint as it is shown: prose is wrapped at `width`; code, which is indented, stays as it is.
+pub(crate) fn shown(hint: &str, width: usize) -> String {
+    const INDENT: &str = "    ";
+    let is_code = |line: &&str| line.starts_with("    ");
+    let mut shown = Vec::new();
+    let mut lines = hint.trim_end().lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.is_empty() || is_code(&line) {
+            shown.push(if line.is_empty() {
+                String::new()
+            } else {
+                format!("{INDENT}{line}")
+            });
+            continue;
+        }
+        let mut paragraph = line.to_owned();
+        while let Some(more) =
+            lines.next_if(|line| !line.is_empty() && !is_code(line) && !line.starts_with("- "))
+        {
+            paragraph = format!("{paragraph} {more}");
+        }
+        shown.push(paint::wrap(&paragraph, INDENT, width));
     }
+    shown.join("\n")
 }
 
 fn first_open<'a>(course: &'a Course, store: &Store) -> Result<&'a Exercise> {
@@ -84,4 +97,19 @@ fn first_open<'a>(course: &'a Course, store: &Store) -> Result<&'a Exercise> {
             Failure::new("every exercise is solved")
                 .next("cargo xtask hint EXERCISE, for one of them")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn prose_is_wrapped_and_code_is_not() {
+        let hint =
+            "one two three four\nfive six seven\n\n    let a_line_of_code = 1; // as it is\n";
+        assert_eq!(
+            shown(hint, 26),
+            "    one two three four\n    five six seven\n\n        let a_line_of_code = 1; // as it is"
+        );
+    }
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(course: &Course, flags: &List) -> u8 {
 }
 
 /// `★★★☆☆`
-fn stars(difficulty: u8) -> String {
+pub(crate) fn stars(difficulty: u8) -> String {
     (1..=5)
         .map(|star| if star <= difficulty { '★' } else { '☆' })
         .collect()

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the course's own commands.
 //!
 //! # Layout
-//! - [`flags`]: every flag; one file a subcommand: [`check`], [`list`], [`hint`],
+//! - [`flags`]: every flag; one file a subcommand: [`watch`], [`check`], [`list`], [`hint`],
 //!   [`reset`], [`solution`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
 //! - the course: [`course`] (the list), [`manifest`] and [`specification`] (the pristine texts), [`store`]
 //!   (what is remembered), [`source`] (what a text says before it is compiled)
@@ -47,6 +47,7 @@ mod store;
 mod test;
 mod tidy;
 mod verdict;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ fn run(flags: &Flags) -> Result<u8> {
     let root = flags.root.clone().map_or_else(find_root, Ok)?;
     let load = || Course::load(&root);
     match &flags.command {
+        Command::Watch(flags) => watch::run(&load()?, flags),
         Command::Check(flags) => check::run(&load()?, flags),
         Command::List(flags) => Ok(list::run(&load()?, flags)),
         Command::Hint(flags) => hint::run(&load()?, flags),

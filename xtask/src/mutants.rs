@@ -220,21 +220,21 @@ pub(crate) fn hold(course: &Course, exercises: &[&Exercise], jobs: usize) -> Res
     let private = run::private_folder()?;
     let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
     let mut killed = 0;
-    run::all(
-        &units,
-        &stage.root,
-        &sandbox,
-        private.path(),
+    let setting = run::Setting {
+        insta_root: &stage.root,
+        sandbox: &sandbox,
+        private: private.path(),
         jobs,
-        &mut |unit, graded| {
-            let (mutant, target) = by_executable[&unit.executable];
-            spinner.say(&format!("mutants: {killed} of {} killed", units.len()));
-            match mutant.survives(&graded) {
-                None => killed += 1,
-                Some(reason) => survivors.push(format!("{target}: {reason}\n    ({})", mutant.why)),
-            }
-        },
-    );
+        trace: false,
+        spinner: &spinner,
+    };
+    run::all(&units, &setting, &mut |unit, graded| {
+        let (mutant, target) = by_executable[&unit.executable];
+        match mutant.survives(&graded) {
+            None => killed += 1,
+            Some(reason) => survivors.push(format!("{target}: {reason}\n    ({})", mutant.why)),
+        }
+    });
     if crate::interrupt::requested() {
         return Err(Failure::new("interrupted"));
     }

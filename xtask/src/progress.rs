@@ -8,31 +8,46 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::paint::{self, DIM, GOOD, In};
 
 /// One line at the bottom of the terminal, cleared when dropped.
-pub(crate) struct Spinner(ProgressBar);
+pub(crate) struct Spinner {
+    bar: ProgressBar,
+    /// Each text is a line on standard error, for a program that shows it.
+    lines: bool,
+}
 
 impl Spinner {
+    /// For a program: every text is a line.
+    pub(crate) fn lines(text: &str) -> Self {
+        let bar = ProgressBar::hidden();
+        let spinner = Self { bar, lines: true };
+        spinner.say(text);
+        spinner
+    }
+
     pub(crate) fn new(text: &str) -> Self {
         let bar = ProgressBar::new_spinner().with_message(text.to_owned());
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.set_style(style("  {spinner} {msg} {elapsed:.dim}"));
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self(bar)
+        Self { bar, lines: false }
     }
 
     /// Replaces the text.
     pub(crate) fn say(&self, text: &str) {
-        self.0.set_message(text.to_owned());
+        if self.lines {
+            eprintln!("{text}");
+        }
+        self.bar.set_message(text.to_owned());
     }
 
     /// Runs `print` with the line out of the way.
     pub(crate) fn beside(&self, print: impl FnOnce()) {
-        self.0.suspend(print);
+        self.bar.suspend(print);
     }
 }
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

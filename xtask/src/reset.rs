@@ -1,8 +1,10 @@
 //! `cargo xtask reset`: an exercise as it was given; the learner's file is kept.
 
+use std::path::PathBuf;
+
 use anstream::println;
 
-use crate::course::Course;
+use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Result, exit_code};
 use crate::flags::Reset;
 use crate::manifest::Manifest;
@@ -11,26 +13,48 @@ use crate::store::Store;
 pub(crate) fn run(course: &Course, flags: &Reset) -> Result<u8> {
     let exercise = course.one(&flags.exercise)?;
     let path = exercise.file();
-    let manifest = Manifest::load(&course.root)?;
-    if manifest.untouched(&path) {
-        println!("  {path} is as it was given");
-        return Ok(exit_code::PASSED);
-    }
-    let pristine = manifest.pristine(&path);
-    // A file that is missing has nothing to lose.
-    if course.root.join(&path).exists() {
-        let pristine = pristine?;
-        let (store, _) = Store::open(&course.root);
-        let kept = store.back_up(&course.root, &path)?;
-        put(course, &path, &pristine)?;
-        println!("  {path} is as it was given");
-        println!("  yours is kept: {}", kept.display());
-    } else {
-        put(course, &path, &pristine?)?;
-        println!("  {path} is there again");
+    match reset(course, exercise)? {
+        Done::Untouched => {
+            println!("  {path} is as it was given");
+            return Ok(exit_code::PASSED);
+        }
+        Done::Replaced { kept } => {
+            println!("  {path} is as it was given");
+            println!("  yours is kept: {}", kept.display());
+        }
+        Done::Restored => println!("  {path} is there again"),
     }
     println!("  next: cargo xtask check {}", exercise.slug);
     Ok(exit_code::PASSED)
+}
+
+/// What a reset did.
+pub(crate) enum Done {
+    /// Nothing: the file is as it was given.
+    Untouched,
+    /// The learner's file is kept at this place.
+    Replaced { kept: PathBuf },
+    /// There was no file.
+    Restored,
+}
+
+/// Puts the pristine file in place of the learner's, which is backed up first.
+pub(crate) fn reset(course: &Course, exercise: &Exercise) -> Result<Done> {
+    let path = exercise.file();
+    let manifest = Manifest::load(&course.root)?;
+    if manifest.untouched(&path) {
+        return Ok(Done::Untouched);
+    }
+    let pristine = manifest.pristine(&path)?;
+    // A file that is missing has nothing to lose.
+    if !course.root.join(&path).exists() {
+        put(course, &path, &pristine)?;
+        return Ok(Done::Restored);
+    }
+    let (store, _) = Store::open(&course.root);
+    let kept = store.back_up(&course.root, &path)?;
+    put(course, &path, &pristine)?;
+    Ok(Done::Replaced { kept })
 }
 
 /// Writes beside and renames, so that a full disk leaves the file that was there.

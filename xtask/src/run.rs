@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::course::Exercise;
 use crate::fail::{Failure, Result};
 use crate::interrupt;
+use crate::progress::Spinner;
 use crate::sandbox::{self, Job, Mode, Sandbox};
 use crate::scratch::Scratch;
 use crate::verdict::{Graded, Outcome, Seen, Tested, judge};
@@ -22,15 +23,26 @@ pub(crate) struct Unit<'a> {
     pub(crate) key: String,
 }
 
-/// Runs every test of every unit, `jobs` at a time; `done` gets each unit as it ends.
+/// Where and how tests run.
+pub(crate) struct Setting<'a> {
+    /// The folder of the workspace whose snapshots count.
+    pub(crate) insta_root: &'a Path,
+    pub(crate) sandbox: &'a Sandbox,
+    /// Where tests get folders of their own.
+    pub(crate) private: &'a Path,
+    /// How many tests run at once.
+    pub(crate) jobs: usize,
+    /// Record the system calls of each.
+    pub(crate) trace: bool,
+    pub(crate) spinner: &'a Spinner,
+}
+
+/// Runs every test of every unit, several at a time; `done` gets each unit as it ends.
 ///
 /// After Ctrl-C nothing new is started, and units that are not complete are left out.
 pub(crate) fn all(
     units: &[Unit<'_>],
-    insta_root: &Path,
-    sandbox: &Sandbox,
-    private: &Path,
-    jobs: usize,
+    setting: &Setting<'_>,
     done: &mut dyn FnMut(&Unit<'_>, Graded),
 ) {
     // What a lost warden leaves behind is adopted by the grader, and ended below.
@@ -40,30 +52,39 @@ pub(crate) fn all(
         .enumerate()
         .flat_map(|(unit, of)| (0..of.tests.len()).map(move |test| (unit, test)))
         .collect();
-    let next = AtomicUsize::new(0);
+    let (next, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Vec<Mutex<Vec<Option<Tested>>>> = units
         .iter()
         .map(|unit| Mutex::new(vec![None; unit.tests.len()]))
         .collect();
     let spans = Mutex::new(Vec::new());
-    let shared = shares_processes(sandbox);
+    let shared = shares_processes(setting.sandbox);
     let grade = |at: usize, tests| {
         let exercise = units[at].exercise;
         Graded::of_tests(&exercise.chapter, &exercise.slug, tests)
     };
     let mut doubtful: Vec<(usize, Vec<Tested>)> = Vec::new();
     let (send, receive) = mpsc::channel::<(usize, Vec<Tested>)>();
+    let progress = |ended: usize| {
+        let all = queue.len();
+        setting
+            .spinner
+            .say(&format!("graded: {ended} of {all} stages"));
+    };
+    progress(0);
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, 128).min(queue.len().max(1)) {
+        for _ in 0..setting.jobs.clamp(1, 128).min(queue.len().max(1)) {
             let send = send.clone();
             let (next, queue, results, spans) = (&next, &queue, &results, &spans);
+            let (ended, progress) = (&ended, &progress);
             scope.spawn(move || {
                 while let Some(&(at, test)) = queue.get(next.fetch_add(1, Ordering::SeqCst)) {
                     if interrupt::requested() {
                         break;
                     }
                     let from = Instant::now();
-                    let tested = run_test(&units[at], test, insta_root, sandbox, private);
+                    let tested = run_test(&units[at], test, setting);
+                    progress(ended.fetch_add(1, Ordering::SeqCst) + 1);
                     if interrupt::requested() {
                         break;
                     }
@@ -91,7 +112,7 @@ pub(crate) fn all(
     for (at, mut tests) in doubtful {
         for test in failed(&tests).collect::<Vec<_>>() {
             if disturbed(&spans, (at, test)) && !interrupt::requested() {
-                let again = run_test(&units[at], test, insta_root, sandbox, private);
+                let again = run_test(&units[at], test, setting);
                 if !interrupt::requested() {
                     tests[test] = again;
                 }
@@ -151,13 +172,13 @@ fn disturbed(spans: &[Span], test: (usize, usize)) -> bool {
     })
 }
 
-fn run_test(
-    unit: &Unit<'_>,
-    test: usize,
-    insta_root: &Path,
-    sandbox: &Sandbox,
-    private: &Path,
-) -> Tested {
+fn run_test(unit: &Unit<'_>, test: usize, setting: &Setting<'_>) -> Tested {
+    let Setting {
+        insta_root,
+        sandbox,
+        private,
+        ..
+    } = *setting;
     let name = &unit.tests[test];
     let scratch = match Scratch::new_in(private) {
         Ok(scratch) => scratch,
@@ -172,7 +193,7 @@ fn run_test(
     };
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let env = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let job = Job {
+    let mut job = Job {
         program: unit.executable.clone(),
         args: ["--exact", name, "--test-threads=1", "--color=never"]
             .map(String::from)
@@ -198,6 +219,9 @@ fn run_test(
         mode: sandbox.mode,
         protect: vec![std::process::id().cast_signed()],
     };
+    if setting.trace {
+        job.env.push(env("SYSLAB_TRACE", "1"));
+    }
     let mut tested = judge(name, unit.exercise.limit_seconds, &sandbox::run(&job));
     if let Some(seen) = &mut tested.seen {
         seen.expected = expected(insta_root, seen);

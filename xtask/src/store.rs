@@ -17,6 +17,9 @@ use crate::verdict::{Graded, Outcome};
 /// The folder's name below the root.
 pub(crate) const FOLDER: &str = ".syslab";
 
+/// Who checks nothing for this many seconds does something else.
+const PAUSE: u64 = 15 * 60;
+
 /// What is known of one exercise.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -31,6 +34,10 @@ pub(crate) struct Record {
     /// Checks that ran a changed program.
     #[serde(default)]
     pub(crate) attempts: u32,
+    /// Seconds worked on it until it first passed: the time between two checks, unless
+    /// that was longer than a [`PAUSE`].
+    #[serde(default)]
+    pub(crate) seconds: u64,
     /// It has passed at least once.
     #[serde(default)]
     pub(crate) solved: bool,
@@ -42,6 +49,9 @@ pub(crate) struct Record {
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
+    /// The exercise that `watch` showed last, by target name.
+    #[serde(default)]
+    watched: Option<String>,
     exercises: BTreeMap<String, Record>,
 }
 
@@ -49,6 +59,7 @@ struct File {
 pub(crate) struct Store {
     folder: PathBuf,
     records: BTreeMap<String, Record>,
+    watched: Option<String>,
 }
 
 impl Store {
@@ -57,6 +68,7 @@ impl Store {
         let mut store = Self {
             folder: root.join(FOLDER),
             records: BTreeMap::new(),
+            watched: None,
         };
         let notice = store.read().err();
         (store, notice)
@@ -76,6 +88,7 @@ impl Store {
         match serde_json::from_slice::<File>(&bytes) {
             Ok(file) if file.version == 1 => {
                 self.records = file.exercises;
+                self.watched = file.watched;
                 Ok(())
             }
             _ => {
@@ -100,6 +113,10 @@ impl Store {
         self.update(target, |record| {
             let tried = record.key != key && graded.outcome != Outcome::Todo;
             record.attempts += u32::from(tried);
+            let since = now().saturating_sub(record.at);
+            if !record.solved && since <= PAUSE {
+                record.seconds += since;
+            }
             record.solved |= graded.outcome == Outcome::Passed;
             record.at = now();
             record.last = Some(Graded {
@@ -114,8 +131,21 @@ impl Store {
         self.update(target, |record| record.hints = record.hints.max(tier))
     }
 
-    /// Changes one record in the file as it is now: another check may have written it.
+    /// The exercise that `watch` showed last.
+    pub(crate) fn watched(&self) -> Option<&str> {
+        self.watched.as_deref()
+    }
+
+    pub(crate) fn watches(&mut self, target: &str) -> Result<()> {
+        self.change(|store| store.watched = Some(target.to_owned()))
+    }
+
     fn update(&mut self, target: &str, change: impl FnOnce(&mut Record)) -> Result<()> {
+        self.change(|store| change(store.records.entry(target.to_owned()).or_default()))
+    }
+
+    /// Changes the file as it is now: another check may have written it.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) -> Result<()> {
         let path = self.folder.join("results.json");
         let about = || format!("cannot keep results in {}", path.display());
         std::fs::create_dir_all(&self.folder).about(about())?;
@@ -124,9 +154,10 @@ impl Store {
         lock.lock().about(about())?;
         // What can't be read is aside then, and the records in memory are written.
         let _ = self.read();
-        change(self.records.entry(target.to_owned()).or_default());
+        change(self);
         let file = File {
             version: 1,
+            watched: self.watched.clone(),
             exercises: self.records.clone(),
         };
         let text = serde_json::to_vec_pretty(&file).expect("plain data");

@@ -152,28 +152,29 @@ fn stubs(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
     }
     let private = run::private_folder()?;
     let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
-    run::all(
-        &units,
-        &workspace,
-        &sandbox,
-        private.path(),
-        check::default_jobs(),
-        &mut |unit, graded| {
-            for test in graded
-                .tests
-                .iter()
-                .filter(|test| !matches!(test.outcome, Outcome::Todo | Outcome::Skipped))
-            {
-                let said = test.message.as_deref().unwrap_or_default();
-                complaints.push(format!(
-                    "{} · {}: {} {said}",
-                    unit.exercise.slug,
-                    test.name,
-                    test.outcome.word()
-                ));
-            }
-        },
-    );
+    let setting = run::Setting {
+        insta_root: &workspace,
+        sandbox: &sandbox,
+        private: private.path(),
+        jobs: check::default_jobs(),
+        trace: false,
+        spinner: &spinner,
+    };
+    run::all(&units, &setting, &mut |unit, graded| {
+        for test in graded
+            .tests
+            .iter()
+            .filter(|test| !matches!(test.outcome, Outcome::Todo | Outcome::Skipped))
+        {
+            let said = test.message.as_deref().unwrap_or_default();
+            complaints.push(format!(
+                "{} · {}: {} {said}",
+                unit.exercise.slug,
+                test.name,
+                test.outcome.word()
+            ));
+        }
+    });
     drop(spinner);
     Ok(if complaints.is_empty() {
         Answer::Holds(format!(
@@ -206,8 +207,10 @@ fn solutions(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
     let how = How {
         solutions: true,
         fresh: true,
+        trace: false,
         confinement: Confinement::Auto,
         jobs: check::default_jobs(),
+        spinner: Spinner::new,
     };
     let (mut store, _) = Store::open(&course.root);
     let document = grade::grade(course, exercises, &how, &mut store, &mut check::Silent)?;

@@ -93,6 +93,12 @@ pub(crate) struct Graded {
 }
 
 impl Graded {
+    /// The stages that are not done, in their order.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Tested> {
+        let done = |test: &&Tested| !matches!(test.outcome, Outcome::Passed | Outcome::Skipped);
+        self.tests.iter().filter(done)
+    }
+
     /// The exercise's outcome follows from its tests'.
     pub(crate) fn of_tests(chapter: &str, slug: &str, tests: Vec<Tested>) -> Self {
         let count = |outcome| tests.iter().filter(|test| test.outcome == outcome).count();

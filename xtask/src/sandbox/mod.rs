@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use job::{Ended, Exit, Job, Mode};
 pub(crate) use sweep::{end_adopted, end_below, end_tree};
@@ -40,7 +40,7 @@ use crate::flags::Confinement;
 use crate::interrupt;
 
 /// What holds the tests of this run, for the report's first line.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
     pub(crate) mode: Mode,
     /// What is used, in words: `"user namespace"`, `"cgroup (v1)"`, …
