@@ -74,7 +74,7 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
         }
     }
     if let Some(path) = &flags.junit {
-        std::fs::write(path, junit::report(&document)?).map_err(|error| {
+        std::fs::write(path, junit::report(&document.exercises)?).map_err(|error| {
             Failure::new(format!(
                 "cannot write the JUnit report {}: {error}",
                 path.display()

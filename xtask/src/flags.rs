@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Reset(Reset),
     /// Show the solution of an exercise you have passed
     Solution(Solution),
+    /// Bring in a new version of the course; what you have written stays
+    Update(Update),
+    /// Write a page about where you are: the chapters, exercises, stages and time
+    Report(Report),
     /// Say what this machine can do and which exercises need it
     Doctor(Doctor),
     /// Open the notebooks in JupyterLab; the first time, build what they need
@@ -129,6 +133,26 @@ pub(crate) struct Hint {
 pub(crate) struct Reset {
     /// The exercise
     pub(crate) exercise: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Update {
+    /// A repository to take it from (default: where this one was cloned from)
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Report {
+    /// Write the page to this file
+    #[arg(long, value_name = "FILE", default_value = ".syslab/report.html")]
+    pub(crate) html: PathBuf,
+    /// Print JSON instead
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write JUnit XML instead
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ use crate::course::{Course, Exercise};
 use crate::fail::exit_code;
 use crate::flags::List;
 use crate::paint::{BOLD, DIM, GOOD, In};
+use crate::report;
 use crate::store::{Record, Store};
 use crate::verdict::{Graded, Outcome};
 
@@ -27,6 +28,9 @@ pub(crate) fn run(course: &Course, flags: &List) -> u8 {
                     "file": exercise.file(), "man": exercise.man, "needs": exercise.needs,
                     "notebook": exercise.notebook, "solved": record.solved,
                     "attempts": record.attempts, "hints": record.hints,
+                    "seconds": record.seconds,
+                    "passed": record.last.as_ref().map_or(0, |last| last.passed),
+                    "stages": record.last.as_ref().map_or(0, |last| last.total),
                     "outcome": record.last.as_ref().map(|last| last.outcome),
                 })
             })
@@ -60,12 +64,13 @@ pub(crate) fn run(course: &Course, flags: &List) -> u8 {
             _ => ("·", DIM),
         };
         println!(
-            "    {} {:slugs$}  {}  {}  {}",
+            "    {} {:slugs$}  {}  {}  {}  {}",
             In(style, mark),
             exercise.slug,
             In(DIM, stars(exercise.difficulty)),
             In(DIM, format_args!("{:>4} min", exercise.minutes)),
             exercise.title,
+            In(DIM, so_far(record)),
         );
     }
     let solved = rows.iter().filter(|(_, record)| record.solved).count();
@@ -75,6 +80,20 @@ pub(crate) fn run(course: &Course, flags: &List) -> u8 {
         println!("  {} {}", In(BOLD, "next:"), exercise.file());
     }
     exit_code::PASSED
+}
+
+/// `3/8 stages, 4 attempts, 20 min`
+fn so_far(record: &Record) -> String {
+    let stages = record.last.as_ref().filter(|last| last.total > 0);
+    let stages = stages.map(|last| format!("{}/{} stages", last.passed, last.total));
+    let attempts = match record.attempts {
+        0 => return String::new(),
+        1 => "1 attempt".to_owned(),
+        many => format!("{many} attempts"),
+    };
+    let time = (record.seconds >= 60).then(|| report::time(record.seconds));
+    let said: Vec<String> = stages.into_iter().chain([attempts]).chain(time).collect();
+    said.join(", ")
 }
 
 /// `★★★☆☆`

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`flags`]: every flag; one file a subcommand: [`watch`], [`check`], [`list`], [`hint`],
-//!   [`reset`], [`solution`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
+//!   [`reset`], [`solution`], [`update`], [`report`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
 //! - the course: [`course`] (the list), [`manifest`] and [`specification`] (the pristine texts), [`store`]
 //!   (what is remembered), [`source`] (what a text says before it is compiled)
 //! - grading: [`grade`] (the way from exercises to verdicts), [`build`], [`ingredients`]
@@ -35,6 +35,7 @@ mod mutants;
 mod notebooks;
 mod paint;
 mod progress;
+mod report;
 mod reset;
 mod run;
 mod sandbox;
@@ -46,6 +47,7 @@ mod stage;
 mod store;
 mod test;
 mod tidy;
+mod update;
 mod verdict;
 mod watch;
 
@@ -88,6 +90,8 @@ fn run(flags: &Flags) -> Result<u8> {
         Command::List(flags) => Ok(list::run(&load()?, flags)),
         Command::Hint(flags) => hint::run(&load()?, flags),
         Command::Reset(flags) => reset::run(&load()?, flags),
+        Command::Update(flags) => update::run(&root, flags),
+        Command::Report(flags) => report::run(&load()?, flags),
         Command::Solution(flags) => solution::run(&load()?, flags),
         Command::Doctor(flags) => doctor::run(load().ok().as_ref(), flags),
         Command::Lab(flags) => lab::run(&root, flags),

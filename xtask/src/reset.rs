@@ -1,6 +1,6 @@
 //! `cargo xtask reset`: an exercise as it was given; the learner's file is kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::println;
 
@@ -48,18 +48,18 @@ pub(crate) fn reset(course: &Course, exercise: &Exercise) -> Result<Done> {
     let pristine = manifest.pristine(&path)?;
     // A file that is missing has nothing to lose.
     if !course.root.join(&path).exists() {
-        put(course, &path, &pristine)?;
+        put(&course.root, &path, &pristine)?;
         return Ok(Done::Restored);
     }
     let (store, _) = Store::open(&course.root);
     let kept = store.back_up(&course.root, &path)?;
-    put(course, &path, &pristine)?;
+    put(&course.root, &path, &pristine)?;
     Ok(Done::Replaced { kept })
 }
 
 /// Writes beside and renames, so that a full disk leaves the file that was there.
-fn put(course: &Course, path: &str, text: &[u8]) -> Result<()> {
-    let to = course.root.join(path);
+pub(crate) fn put(root: &Path, path: &str, text: &[u8]) -> Result<()> {
+    let to = root.join(path);
     let write = || -> std::io::Result<()> {
         let folder = to.parent().expect("below the root");
         std::fs::create_dir_all(folder)?;
