@@ -143,9 +143,10 @@ const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; } p.quiet, td.quiet { color: var(--quiet); }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: normal; color: var(--quiet); }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; } th { width: 5.5rem; } th:first-child { width: auto; }
+th { text-align: left; font-weight: normal; color: var(--quiet); }
 td, th { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } svg text { fill: var(--ink); font-size: 14px; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } svg text { fill: var(--ink); font-size: 14px; }
 ";
 
 fn html(page: &Page) -> String {
@@ -170,7 +171,7 @@ fn html(page: &Page) -> String {
     {
         let _ = write!(
             text,
-            "<h2>{}</h2>\n<table>\n<tr><th>exercise<th>result<th>stages<th>attempts<th>hints<th>time\n",
+            "<h2>{}</h2>\n<table>\n<tr><th>exercise<th>result<th class=\"number\">stages<th class=\"number\">attempts<th class=\"number\">hints<th class=\"number\">time\n",
             escaped(&chapter.title)
         );
         for row in &chapter.exercises {
@@ -205,7 +206,7 @@ fn html(page: &Page) -> String {
 fn picture(page: &Page) -> String {
     const SIDE: usize = 22;
     const GAP: usize = 6;
-    const LEFT: usize = 330;
+    const LEFT: usize = 360;
     let most = page.chapters.iter().map(|chapter| chapter.exercises.len());
     let width = LEFT + most.max().unwrap_or(0).max(4) * (SIDE + GAP);
     let height = page.chapters.len() * (SIDE + GAP) + GAP;

@@ -102,9 +102,10 @@ impl Pair {
         let mut folders = vec![self.clone().join(".syslab/backup")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                match entry.path().is_dir() {
-                    true => folders.push(entry.path()),
-                    false => texts.push(std::fs::read_to_string(entry.path()).unwrap()),
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    texts.push(std::fs::read_to_string(entry.path()).unwrap());
                 }
             }
         }
