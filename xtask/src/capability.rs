@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::distribution;
+
 /// One thing that an exercise may need.
 #[derive(Serialize)]
 pub(crate) struct Capability {
@@ -14,8 +16,9 @@ pub(crate) struct Capability {
     pub(crate) what: &'static str,
     #[serde(skip)]
     probe: fn() -> Result<(), String>,
-    /// What to do where it is missing.
-    pub(crate) advice: &'static str,
+    /// What to do where it is missing: a command for this machine.
+    #[serde(skip)]
+    pub(crate) advice: fn() -> String,
 }
 
 /// All that exercises may name.
@@ -24,49 +27,49 @@ pub(crate) const ALL: [Capability; 8] = [
         name: "ptrace",
         what: "tracing one's own children",
         probe: ptrace,
-        advice: "sysctl kernel.yama.ptrace_scope=1, or run the container with --cap-add=SYS_PTRACE",
+        advice: distribution::allow_ptrace,
     },
     Capability {
         name: "userns",
         what: "user namespaces without privilege",
         probe: || unshare(libc::CLONE_NEWUSER),
-        advice: "sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces > 0",
+        advice: distribution::allow_namespaces,
     },
     Capability {
         name: "netns",
         what: "network namespaces without privilege",
         probe: || unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET),
-        advice: "as for userns; user.max_net_namespaces > 0",
+        advice: distribution::allow_namespaces,
     },
     Capability {
         name: "io_uring",
         what: "io_uring_setup(2)",
         probe: io_uring,
-        advice: "sysctl kernel.io_uring_disabled=0; in a container, a seccomp profile that allows it",
+        advice: distribution::allow_io_uring,
     },
     Capability {
         name: "landlock",
         what: "landlock_create_ruleset(2)",
         probe: landlock,
-        advice: "Linux 5.13 with landlock among the modules of /sys/kernel/security/lsm",
+        advice: distribution::allow_landlock,
     },
     Capability {
         name: "userfaultfd",
         what: "userfaultfd(2) for user-mode faults",
         probe: userfaultfd,
-        advice: "sysctl vm.unprivileged_userfaultfd=1 on kernels before 5.11",
+        advice: distribution::allow_userfaultfd,
     },
     Capability {
         name: "kvm",
         what: "/dev/kvm",
         probe: || opens("/dev/kvm"),
-        advice: "turn on virtualisation in the firmware, then `sudo usermod -aG kvm $USER`",
+        advice: || distribution::allow_device("/dev/kvm", "kvm", "kvm"),
     },
     Capability {
         name: "tun",
         what: "/dev/net/tun",
         probe: || opens("/dev/net/tun"),
-        advice: "sudo modprobe tun",
+        advice: || distribution::allow_device("/dev/net/tun", "tun", "netdev"),
     },
 ];
 

@@ -7,12 +7,12 @@ use crate::board::{self, Board};
 use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Failure, Result, exit_code};
 use crate::flags::Check;
-use crate::grade::{self, How, Watcher};
+use crate::grade::{self, Document, How, Watcher};
 use crate::progress::Spinner;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::verdict::{Graded, Outcome};
-use crate::{feedback, interrupt, junit};
+use crate::{feedback, interrupt, junit, mime};
 
 pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     let exercises = course.select(&flags.wanted)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
         trace: flags.trace,
         confinement: flags.sandbox,
         jobs: flags.jobs.unwrap_or_else(default_jobs),
-        spinner: if flags.for_screen {
+        spinner: if flags.for_screen || flags.mime {
             Spinner::lines
         } else {
             Spinner::new
@@ -35,14 +35,28 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     };
     let mut board = Board::new(course, &exercises);
     let mut silent = Silent;
-    let watcher: &mut dyn Watcher = if flags.json { &mut silent } else { &mut board };
+    let watcher: &mut dyn Watcher = if flags.json || flags.mime {
+        &mut silent
+    } else {
+        &mut board
+    };
     let graded = grade::grade(course, &exercises, &how, &mut store, watcher);
     if interrupt::requested() && graded.is_err() {
         return Ok(exit_code::INTERRUPTED);
     }
     let mut document = graded?;
 
-    if flags.json {
+    if flags.mime {
+        with_calls(course, &mut document, &how, &mut store)?;
+        for graded in &document.exercises {
+            if let Some(exercise) = exercises
+                .iter()
+                .find(|exercise| exercise.slug == graded.slug)
+            {
+                mime::verdict(exercise, graded, &document.notices);
+            }
+        }
+    } else if flags.json {
         for graded in document.exercises.iter_mut().filter(|_| !flags.for_screen) {
             // Terminal colours of rustc's are nothing for a program.
             graded.message = graded
@@ -89,6 +103,40 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     } else {
         exit_code::PASSED
     })
+}
+
+/// Adds the system calls of the first open stage, which a specification that did not look at them
+/// has not recorded.
+fn with_calls(
+    course: &Course,
+    document: &mut Document,
+    how: &How,
+    store: &mut Store,
+) -> Result<()> {
+    for graded in &mut document.exercises {
+        let Some(open) = graded.open().next().filter(|test| test.calls.is_none()) else {
+            continue;
+        };
+        let name = open.name.clone();
+        let exercise = course.one(&format!(
+            "{}_{}",
+            graded.chapter.split('_').next().unwrap_or_default(),
+            graded.slug
+        ))?;
+        let how = How {
+            trace: true,
+            ..*how
+        };
+        let traced = grade::grade(course, &[exercise], &how, store, &mut Silent)?;
+        let tests = traced.exercises.into_iter().flat_map(|graded| graded.tests);
+        let calls = tests
+            .filter(|test| test.name == name)
+            .find_map(|test| test.calls);
+        if let Some(test) = graded.tests.iter_mut().find(|test| test.name == name) {
+            test.calls = calls;
+        }
+    }
+    Ok(())
 }
 
 /// As many tests at once as there are processors.

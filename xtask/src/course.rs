@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::fail::{Failure, Result};
+use crate::store::Store;
 
 /// The list's path below the root.
 pub(crate) const LIST: &str = "exercises/exercises.toml";
@@ -207,6 +208,15 @@ impl Course {
                 ),
             ),
         }
+    }
+
+    /// The first exercise that is not solved.
+    pub(crate) fn first_open(&self, store: &Store) -> Result<&Exercise> {
+        let mut all = self.exercises.iter();
+        all.find(|exercise| !store.get(&exercise.target()).solved)
+            .ok_or_else(|| {
+                Failure::new("every exercise is solved").next("cargo xtask list, and name one")
+            })
     }
 
     fn unknown(&self, word: &str) -> Failure {

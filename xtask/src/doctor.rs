@@ -1,11 +1,13 @@
 //! `cargo xtask doctor`: what this machine can do, and who needs it.
 
+use std::path::Path;
 use std::process::Command;
 
 use anstream::println;
 use serde_json::json;
 
 use crate::course::Course;
+use crate::distribution::{self, Thing};
 use crate::fail::{Result, exit_code};
 use crate::flags::{Confinement, Doctor};
 use crate::paint::{BOLD, DIM, GOOD, In, WARN};
@@ -13,7 +15,7 @@ use crate::run::private_folder;
 use crate::sandbox::Sandbox;
 use crate::{capability, lab};
 
-pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
+pub(crate) fn run(root: &Path, course: Option<&Course>, flags: &Doctor) -> Result<u8> {
     let private = private_folder()?;
     let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
     let needed_by = |name: &str| -> Vec<&str> {
@@ -33,6 +35,7 @@ pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
                 let probed = capability.probe();
                 json!({
                     "name": capability.name, "available": probed.is_ok(),
+                    "advice": probed.is_err().then(|| (capability.advice)()),
                     "reason": probed.err(), "needed_by": needed_by(capability.name),
                 })
             })
@@ -86,12 +89,12 @@ pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
                     capability.what,
                     In(DIM, users)
                 );
-                println!("      {:12} {}", "", In(DIM, capability.advice));
+                println!("      {:12} {}", "", In(DIM, (capability.advice)()));
             }
         }
     }
     println!();
-    println!("  {}", In(BOLD, "tools"));
+    println!("  {}", In(BOLD, "tools and room"));
     let mut complete = true;
     for (tool, version) in tools {
         if let Some(version) = version {
@@ -103,6 +106,12 @@ pub(crate) fn run(course: Option<&Course>, flags: &Doctor) -> Result<u8> {
                 In(WARN, "–"),
                 advice(tool)
             );
+        }
+    }
+    for (name, state, advice) in surroundings(root) {
+        match advice {
+            None => println!("    {} {name:12} {}", In(GOOD, "✓"), In(DIM, state)),
+            Some(advice) => println!("    {} {name:12} {state}: {advice}", In(WARN, "–")),
         }
     }
     match lab::python::find() {
@@ -141,14 +150,48 @@ fn version(tool: &str) -> Option<String> {
         .then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
-fn advice(tool: &str) -> &'static str {
+fn advice(tool: &str) -> String {
     match tool {
-        "cc" => {
-            "a C compiler links the programs (Debian, Ubuntu: apt install gcc; Fedora: dnf install gcc; Arch: pacman -S gcc)"
-        }
-        "git" => {
-            "`reset` takes the original text from it (Debian, Ubuntu: apt install git; Fedora: dnf install git; Arch: pacman -S git)"
-        }
-        _ => "install Rust with rustup (https://rustup.rs)",
+        "cc" => format!("it links the programs: {}", distribution::install(Thing::C)),
+        "git" => format!(
+            "`reset` and `update` take texts from it: {}",
+            distribution::install(Thing::Git)
+        ),
+        _ => "install Rust with rustup (https://rustup.rs)".into(),
     }
+}
+
+/// What else a day with the course needs, and what to do where it is short: name, state, advice.
+fn surroundings(root: &Path) -> Vec<(&'static str, String, Option<String>)> {
+    let room = nix::sys::statvfs::statvfs(root);
+    let free = room.map_or(0, |room| room.blocks_available() * room.fragment_size()) >> 20;
+    let watches = setting("fs/inotify/max_user_instances");
+    let shared = nix::sys::statvfs::statvfs("/dev/shm");
+    let shared = shared.map_or(0, |room| room.blocks_available() * room.fragment_size()) >> 20;
+    vec![
+        (
+            "disk",
+            format!("{:.1} GB free", free as f64 / 1024.0),
+            (free < 3072).then(|| {
+                "grading takes 0.5 GB, the notebooks 2.5 GB more: make room, or set CARGO_TARGET_DIR to another disk".into()
+            }),
+        ),
+        (
+            "/dev/shm",
+            format!("{shared} MB free"),
+            (shared < 64).then(|| "cells are loaded from there: start the container with --shm-size=256m".into()),
+        ),
+        (
+            "inotify",
+            watches.map_or("unknown".into(), |count| format!("{count} instances a user")),
+            watches.is_some_and(|count| count < 16).then(|| {
+                "`watch` hears of saves by it: sudo sysctl fs.inotify.max_user_instances=128".into()
+            }),
+        ),
+    ]
+}
+
+fn setting(path: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+    text.trim().parse().ok()
 }

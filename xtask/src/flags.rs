@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the course and where you are in it
     List(List),
+    /// Show what an exercise asks for
+    Show(Show),
     /// Show the next hint of an exercise
     Hint(Hint),
     /// Put an exercise back to its beginning (your file is backed up first)
@@ -75,6 +77,9 @@ pub(crate) struct Check {
     /// Keep rustc's colours in the document, and say on standard error what goes on
     #[arg(long, hide = true, requires = "json")]
     pub(crate) for_screen: bool,
+    /// Print a MIME bundle, for a notebook: the verdict, and the calls of the stage that failed
+    #[arg(long, hide = true, conflicts_with = "json")]
+    pub(crate) mime: bool,
     /// Print one JSON document instead of the board
     #[arg(long)]
     pub(crate) json: bool,
@@ -121,12 +126,24 @@ pub(crate) struct List {
 }
 
 #[derive(Args)]
+pub(crate) struct Show {
+    /// The exercise; none means the first that is not solved
+    pub(crate) exercise: Option<String>,
+    /// Print a MIME bundle, for a notebook
+    #[arg(long, hide = true)]
+    pub(crate) mime: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Hint {
     /// The exercise; none means the first that is not solved
     pub(crate) exercise: Option<String>,
     /// Show this tier (1 to 3) instead of the next one
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub(crate) tier: Option<u8>,
+    /// Print a MIME bundle, for a notebook
+    #[arg(long, hide = true)]
+    pub(crate) mime: bool,
 }
 
 #[derive(Args)]
@@ -153,6 +170,9 @@ pub(crate) struct Report {
     /// Write JUnit XML instead
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) junit: Option<PathBuf>,
+    /// Print a MIME bundle, for a notebook
+    #[arg(long, hide = true)]
+    pub(crate) mime: bool,
 }
 
 #[derive(Args)]

@@ -2,9 +2,10 @@
 
 use anstream::println;
 
-use crate::course::{Course, Exercise};
+use crate::course::Course;
 use crate::fail::{Failure, Result, exit_code};
 use crate::flags::Hint;
+use crate::mime;
 use crate::paint::{self, BOLD, DIM, In};
 use crate::store::Store;
 
@@ -14,7 +15,7 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
     let (mut store, _) = Store::open(&course.root);
     let exercise = match &flags.exercise {
         Some(word) => course.one(word)?,
-        None => first_open(course, &store)?,
+        None => course.first_open(&store)?,
     };
     let record = store.get(&exercise.target());
     let tier = flags.tier.unwrap_or_else(|| (record.hints + 1).min(3));
@@ -24,6 +25,11 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
                 .next(format!("read {}", exercise.file())),
         );
     };
+    if flags.mime {
+        mime::hint(exercise, tier, &shown(hint, 90));
+        store.hints_shown(&exercise.target(), tier)?;
+        return Ok(exit_code::PASSED);
+    }
     println!();
     println!(
         "  {} {}",
@@ -86,17 +92,6 @@ pub(crate) fn shown(hint: &str, width: usize) -> String {
         shown.push(paint::wrap(&paragraph, INDENT, width));
     }
     shown.join("\n")
-}
-
-fn first_open<'a>(course: &'a Course, store: &Store) -> Result<&'a Exercise> {
-    course
-        .exercises
-        .iter()
-        .find(|exercise| !store.get(&exercise.target()).solved)
-        .ok_or_else(|| {
-            Failure::new("every exercise is solved")
-                .next("cargo xtask hint EXERCISE, for one of them")
-        })
 }
 
 #[cfg(test)]

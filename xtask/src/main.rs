@@ -1,14 +1,14 @@
 //! `cargo xtask`: the course's own commands.
 //!
 //! # Layout
-//! - [`flags`]: every flag; one file a subcommand: [`watch`], [`check`], [`list`], [`hint`],
+//! - [`flags`]: every flag; one file a subcommand: [`watch`], [`check`], [`list`], [`show`], [`hint`],
 //!   [`reset`], [`solution`], [`update`], [`report`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
 //! - the course: [`course`] (the list), [`manifest`] and [`specification`] (the pristine texts), [`store`]
 //!   (what is remembered), [`source`] (what a text says before it is compiled)
 //! - grading: [`grade`] (the way from exercises to verdicts), [`build`], [`ingredients`]
 //!   (what was built from what), [`run`], [`sandbox`], [`scratch`], [`verdict`],
-//!   [`capability`], [`stage`]
-//! - showing: [`board`], [`feedback`], [`junit`], [`paint`], [`progress`]
+//!   [`capability`], [`distribution`], [`stage`]
+//! - showing: [`board`], [`feedback`], [`junit`], [`mime`], [`paint`], [`progress`]
 //! - holding the course against itself: [`test`], [`mutants`], [`kernel_suites`], [`tidy`]
 //! - [`fail`], [`interrupt`]: when it can't go on, and when it shall not
 
@@ -18,6 +18,7 @@ mod build;
 mod capability;
 mod check;
 mod course;
+mod distribution;
 mod doctor;
 mod fail;
 mod feedback;
@@ -31,6 +32,7 @@ mod kernel_suites;
 mod lab;
 mod list;
 mod manifest;
+mod mime;
 mod mutants;
 mod notebooks;
 mod paint;
@@ -40,6 +42,7 @@ mod reset;
 mod run;
 mod sandbox;
 mod scratch;
+mod show;
 mod solution;
 mod source;
 mod specification;
@@ -88,12 +91,13 @@ fn run(flags: &Flags) -> Result<u8> {
         Command::Watch(flags) => watch::run(&load()?, flags),
         Command::Check(flags) => check::run(&load()?, flags),
         Command::List(flags) => Ok(list::run(&load()?, flags)),
+        Command::Show(flags) => show::run(&load()?, flags),
         Command::Hint(flags) => hint::run(&load()?, flags),
         Command::Reset(flags) => reset::run(&load()?, flags),
         Command::Update(flags) => update::run(&root, flags),
         Command::Report(flags) => report::run(&load()?, flags),
         Command::Solution(flags) => solution::run(&load()?, flags),
-        Command::Doctor(flags) => doctor::run(load().ok().as_ref(), flags),
+        Command::Doctor(flags) => doctor::run(&root, load().ok().as_ref(), flags),
         Command::Lab(flags) => lab::run(&root, flags),
         Command::Notebooks(flags) => notebooks::run(&root, flags),
         Command::Bless(flags) => bless::run(&load()?, flags),

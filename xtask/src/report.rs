@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::course::{Course, Exercise};
 use crate::fail::{Failure, Result, exit_code};
 use crate::flags::Report;
+use crate::mime::{self, BEGUN, PASSED, escaped};
 use crate::paint::{GOOD, In};
 use crate::store::Store;
 use crate::verdict::{Graded, Outcome};
@@ -61,6 +62,11 @@ pub(crate) fn run(course: &Course, flags: &Report) -> Result<u8> {
         return Ok(exit_code::PASSED);
     }
     let page = page(course, &store);
+    if flags.mime {
+        let text = format!("{} of {} exercises solved", page.solved, page.total);
+        mime::print(&picture(&page), &text);
+        return Ok(exit_code::PASSED);
+    }
     if flags.json {
         let text = serde_json::to_string_pretty(&page).expect("plain data");
         std::println!("{text}");
@@ -137,16 +143,16 @@ fn page(course: &Course, store: &Store) -> Page {
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b1f24; --quiet: #59636e; --line: #d1d9e0; --paper: #fff;
-  --passed: #0b6e4f; --begun: #c77700; --open: #d1d9e0; }
+  }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --quiet: #9198a1; --line: #3d444d;
-  --paper: #0d1117; --passed: #3fb98b; --begun: #e3a33a; --open: #3d444d; } }
+  --paper: #0d1117; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; } p.quiet, td.quiet { color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; } th { width: 5.5rem; } th:first-child { width: auto; }
 th { text-align: left; font-weight: normal; color: var(--quiet); }
 td, th { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } svg text { fill: var(--ink); font-size: 14px; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 ";
 
 fn html(page: &Page) -> String {
@@ -212,7 +218,7 @@ fn picture(page: &Page) -> String {
     let height = page.chapters.len() * (SIDE + GAP) + GAP;
     let mut text = format!(
         "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-         style=\"max-width: 100%; height: auto\">\n<title>The chapters: {} of {} exercises solved</title>\n",
+         style=\"max-width: 100%; height: auto; font: 14px system-ui, sans-serif\" fill=\"currentColor\">\n<title>The chapters: {} of {} exercises solved</title>\n",
         page.solved, page.total
     );
     for (row, chapter) in page.chapters.iter().enumerate() {
@@ -226,18 +232,18 @@ fn picture(page: &Page) -> String {
         for (column, exercise) in chapter.exercises.iter().enumerate() {
             let x = LEFT + column * (SIDE + GAP);
             let (colour, done) = if exercise.solved {
-                ("passed", 1.0)
+                (PASSED, 1.0)
             } else {
                 let of = exercise.stages.max(1) as f64;
-                ("begun", exercise.passed as f64 / of)
+                (BEGUN, exercise.passed as f64 / of)
             };
             let filled = SIDE as f64 * done;
             let top = y as f64 + SIDE as f64 - filled;
             let _ = writeln!(
                 text,
                 "<g><title>{}: {} of {} stages{}</title>\
-                 <rect x=\"{x}\" y=\"{y}\" width=\"{SIDE}\" height=\"{SIDE}\" rx=\"3\" fill=\"none\" stroke=\"var(--{})\" stroke-width=\"1.5\"/>\
-                 <rect x=\"{x}\" y=\"{top:.1}\" width=\"{SIDE}\" height=\"{filled:.1}\" rx=\"3\" fill=\"var(--{colour})\"/></g>",
+                 <rect x=\"{x}\" y=\"{y}\" width=\"{SIDE}\" height=\"{SIDE}\" rx=\"3\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\"/>\
+                 <rect x=\"{x}\" y=\"{top:.1}\" width=\"{SIDE}\" height=\"{filled:.1}\" rx=\"3\" fill=\"{colour}\"/></g>",
                 escaped(&exercise.slug),
                 exercise.passed,
                 exercise.stages,
@@ -262,13 +268,6 @@ pub(crate) fn time(seconds: u64) -> String {
         (0, minutes) => format!("{minutes} min"),
         (hours, minutes) => format!("{hours} h {minutes} min"),
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

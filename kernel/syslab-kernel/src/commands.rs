@@ -5,8 +5,8 @@
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 
 use lens::Picture;
@@ -14,6 +14,7 @@ use link::TraceRequest;
 use serde_json::Value;
 use wire::{Failure, MimeBundle, Publisher, StreamName};
 
+use crate::course;
 use crate::failure;
 use crate::hosting::lock;
 use crate::output::Decoder;
@@ -33,7 +34,7 @@ pub(crate) enum Done {
 }
 
 /// Commands and what they do, for `:help` and for completion.
-pub(crate) const OWN: [(&str, &str); 12] = [
+pub(crate) const OWN: [(&str, &str); 15] = [
     (
         ":trace",
         "the cell's system calls: time line and table; -e NAME,NAME only these, -c counts",
@@ -47,7 +48,10 @@ pub(crate) const OWN: [(&str, &str); 12] = [
     (":maps", "its memory map"),
     (":signals", "its signal masks and dispositions"),
     (":ns", "its namespaces"),
+    (":exercise", "what an exercise asks for; opens its file: `:exercise raw_write`"),
     (":check", "grade an exercise: `:check raw_write`"),
+    (":hint", "its next hint"),
+    (":progress", "the chapters, and what of them is solved"),
     (":vars", "variables and their types"),
     (":type", "the type of a variable (also `:t`)"),
     (":restart", "a new process: variables are gone, items stay"),
@@ -73,7 +77,10 @@ pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publishe
         ":maps" => picture(session, |_, cell| lens::memory_map(cell)),
         ":signals" => picture(session, |_, cell| lens::signals(cell)),
         ":ns" => picture(session, |_, cell| lens::namespaces(cell)),
-        ":check" => check(session, rest, publisher),
+        ":check" => of_course(session, "check", rest, publisher),
+        ":exercise" => of_course(session, "show", rest, publisher),
+        ":hint" => of_course(session, "hint", rest, publisher),
+        ":progress" => of_course(session, "report", rest, publisher),
         ":vars" => variables(session),
         ":type" | ":t" => type_of(session, rest),
         ":restart" => {
@@ -89,6 +96,12 @@ pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publishe
         ":help" => help(session),
         _ => Done::NotOurs,
     }
+}
+
+/// A command of the course's own.
+fn of_course(session: &Session, name: &str, rest: &str, publisher: Option<&Publisher>) -> Done {
+    let words: Vec<&str> = [name].into_iter().chain(rest.split_whitespace()).collect();
+    course::run(session, &words, publisher)
 }
 
 fn trace(words: &str) -> Done {
@@ -188,34 +201,33 @@ fn help(session: &mut Session) -> Done {
     Done::Shown(Some(text(all)))
 }
 
-/// `cargo xtask check` in the course's folder.
-fn check(session: &Session, exercise: &str, publisher: Option<&Publisher>) -> Done {
-    let here = std::env::current_dir().unwrap_or_default();
-    let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let course = here
-        .ancestors()
-        .chain([built.as_path()])
-        .find(|folder| folder.join("exercises/exercises.toml").exists());
-    let Some(course) = course.map(Path::to_owned) else {
-        return Done::Failed(failure::plain(
-            "Error",
-            format!("{} is not inside the course", here.display()),
-        ));
-    };
-    let words: Vec<&str> = ["cargo", "xtask", "check"]
-        .into_iter()
-        .chain(exercise.split_whitespace())
-        .collect();
-    shell(session, &words, Some(&course), publisher)
-}
-
 /// Runs a program in a process group of its own, and shows what it writes when it writes it.
-fn shell(
+pub(crate) fn shell(
     session: &Session,
     words: &[&str],
     folder: Option<&Path>,
     publisher: Option<&Publisher>,
 ) -> Done {
+    let command = program(words, folder);
+    let ran = to_its_end(session, command, |child| {
+        let pipes = (child.stdout.take(), child.stderr.take());
+        std::thread::scope(|scope| {
+            scope.spawn(|| pass_on(pipes.0, StreamName::Stdout, publisher));
+            scope.spawn(|| pass_on(pipes.1, StreamName::Stderr, publisher));
+        });
+    });
+    match ran {
+        Err(failed) => failed,
+        Ok((status, ())) if status.success() => Done::Shown(None),
+        Ok((status, ())) => Done::Failed(failure::plain(
+            "ShellError",
+            format!("`{}`: {status}", words.last().unwrap_or(&"")),
+        )),
+    }
+}
+
+/// A program in a process group of its own and in the user's environment, with pipes to us.
+pub(crate) fn program(words: &[&str], folder: Option<&Path>) -> Command {
     let mut command = Command::new(words[0]);
     command
         .args(&words[1..])
@@ -234,30 +246,36 @@ fn shell(
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// Runs a program while `listen` reads what it says; an interrupt ends it.
+///
+/// # Errors
+/// What the cell's reply is to be: interrupted, or not started.
+pub(crate) fn to_its_end<T>(
+    session: &Session,
+    mut command: Command,
+    listen: impl FnOnce(&mut Child) -> T,
+) -> Result<(ExitStatus, T), Done> {
     let shared = &session.shared;
-    let status = command.spawn().and_then(|mut child| {
+    let ran = command.spawn().and_then(|mut child| {
         shared.shell.store(child.id() as i32, Ordering::SeqCst);
-        let pipes = (child.stdout.take(), child.stderr.take());
-        std::thread::scope(|scope| {
-            scope.spawn(|| pass_on(pipes.0, StreamName::Stdout, publisher));
-            scope.spawn(|| pass_on(pipes.1, StreamName::Stderr, publisher));
-        });
+        let heard = listen(&mut child);
         let status = child.wait();
         shared.shell.store(0, Ordering::SeqCst);
-        status
+        Ok((status?, heard))
     });
-    match status {
-        _ if shared.interrupted.load(Ordering::SeqCst) => Done::Failed(failure::interrupted(&[])),
-        Ok(status) if status.success() => Done::Shown(None),
-        Ok(status) => Done::Failed(failure::plain(
-            "ShellError",
-            format!("`{}`: {status}", words.last().unwrap_or(&"")),
-        )),
-        Err(why) => Done::Failed(failure::plain(
-            "ShellError",
-            format!("cannot run `{}`: {why}", words[0]),
-        )),
+    if shared.interrupted.load(Ordering::SeqCst) {
+        return Err(Done::Failed(failure::interrupted(&[])));
     }
+    ran.map_err(|why| {
+        let name = command.get_program().display();
+        Done::Failed(failure::plain(
+            "ShellError",
+            format!("cannot run `{name}`: {why}"),
+        ))
+    })
 }
 
 fn pass_on(from: Option<impl Read>, to: StreamName, publisher: Option<&Publisher>) {
@@ -274,7 +292,7 @@ fn pass_on(from: Option<impl Read>, to: StreamName, publisher: Option<&Publisher
     }
 }
 
-fn text(text: String) -> MimeBundle {
+pub(crate) fn text(text: String) -> MimeBundle {
     [("text/plain".to_owned(), Value::String(text))]
         .into_iter()
         .collect()

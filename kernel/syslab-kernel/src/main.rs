@@ -6,7 +6,8 @@
 //! ```
 //!
 //! # Layout
-//! - [`engine`]: what the protocol asks of a kernel; [`commands`]: lines that begin with `:` or `!`
+//! - [`engine`]: what the protocol asks of a kernel; [`commands`]: lines that begin with `:` or `!`;
+//!   [`course`]: those about the exercises
 //! - [`session`]: evcxr, and how a cell goes through it; [`cell_text`]: what is changed in a cell before;
 //!   [`scanner`]: whether a text is complete; [`failure`]: how errors read
 //! - [`hosting`]: the other end of the host's line; [`output`]: bytes that become text
@@ -16,6 +17,7 @@
 mod analysis;
 mod cell_text;
 mod commands;
+mod course;
 mod engine;
 mod failure;
 mod hosting;

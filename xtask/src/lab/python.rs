@@ -11,6 +11,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::place::Place;
 use super::work::{self, Cancel, Ended, Line};
+use crate::distribution::{self, Thing};
 use crate::fail::{About as _, Failure, Result};
 use crate::progress::Task;
 
@@ -58,7 +59,7 @@ pub(crate) fn find() -> Result<Python> {
         }
     }
     Err(reason.unwrap_or_else(|| {
-        Failure::new("the notebooks need python3, which is not on PATH").next(install(""))
+        Failure::new("the notebooks need python3, which is not on PATH").next(install())
     }))
 }
 
@@ -86,7 +87,7 @@ fn judge(name: &'static str, version: &str, missing: &[&str]) -> Result<Python> 
         return Err(Failure::new(format!(
             "{name} is Python {version}; the notebooks need {major}.{minor} or newer"
         ))
-        .next(install("")));
+        .next(install()));
     }
     if missing.is_empty() {
         return Ok(Python {
@@ -100,37 +101,16 @@ fn judge(name: &'static str, version: &str, missing: &[&str]) -> Result<Python> 
             if missing.contains("ssl") || missing.contains("sqlite3") || missing.contains("zlib") {
                 "build Python with the development files of OpenSSL, SQLite and zlib, or use your distribution's".into()
             } else {
-                install("-venv")
+                install()
             },
         ),
     )
 }
 
-/// How this distribution installs Python; Debian's has parts.
-fn install(part: &str) -> String {
-    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let likes: String = text
-        .lines()
-        .filter(|line| line.starts_with("ID=") || line.starts_with("ID_LIKE="))
-        .collect();
-    if likes.contains("debian") {
-        let part = if part.is_empty() {
-            " python3-venv"
-        } else {
-            part
-        };
-        format!("sudo apt install python3{part}  (then `cargo xtask lab`)")
-    } else if likes.contains("fedora") || likes.contains("rhel") {
-        "sudo dnf install python3  (then `cargo xtask lab`)".into()
-    } else if likes.contains("arch") {
-        "sudo pacman -S python  (then `cargo xtask lab`)".into()
-    } else if likes.contains("suse") {
-        "sudo zypper install python3  (then `cargo xtask lab`)".into()
-    } else if likes.contains("alpine") {
-        "sudo apk add python3  (then `cargo xtask lab`)".into()
-    } else {
-        "install Python 3.9 or newer with its venv module, then `cargo xtask lab`".into()
-    }
+/// How this distribution installs Python and its venv module.
+fn install() -> String {
+    let command = distribution::install(Thing::Python);
+    format!("{command}  (then `cargo xtask lab`)")
 }
 
 /// Whether the lab of the course in `root` has its Python, or one to make it with.

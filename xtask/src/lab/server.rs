@@ -24,7 +24,7 @@ use crate::paint::{BOLD, DIM, In};
 use crate::progress::Spinner;
 use crate::{interrupt, sandbox};
 
-const WELCOME: &str = "00-welcome.ipynb";
+const WELCOME: &str = "notebooks/00-welcome.ipynb";
 /// How long it may take to answer, and then to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(15);
@@ -83,8 +83,10 @@ fn start(place: &Place, flags: &Lab, browser: bool) -> Result<Child> {
     let notebooks = place.notebooks();
     let mut command = place.command();
     command
-        .current_dir(&notebooks)
+        .current_dir(&place.root)
+        // The exercises, too, are opened and edited here.
         .args(["-m", "jupyterlab", "--ServerApp.root_dir=."])
+        .arg("--ServerApp.preferred_dir=notebooks")
         .arg(format!(
             "--config={}",
             notebooks.join("jupyter_lab_config.json").display()
@@ -156,7 +158,7 @@ fn died(place: &Place, how: &str) -> Failure {
 }
 
 fn tell(place: &Place, info: &Info, flags: &Lab, browser: bool) {
-    let page = if place.notebooks().join(WELCOME).is_file() {
+    let page = if place.root.join(WELCOME).is_file() {
         format!("lab/tree/{WELCOME}")
     } else {
         "lab".into()

@@ -11,7 +11,7 @@ use super::state::{Filter, Pane, State};
 use crate::course::Exercise;
 use crate::paint;
 use crate::verdict::{Graded, Outcome};
-use crate::{feedback, hint, list};
+use crate::{feedback, hint, list, show};
 
 /// Below this there is no room to say anything.
 const LEAST: (u16, u16) = (40, 10);
@@ -344,11 +344,9 @@ fn praise(
     lines
 }
 
-/// The module's own documentation, as it stands in the learner's file.
+/// The exercise's own words, as they stand in the learner's file.
 fn text_of(state: &State<'_>, exercise: &Exercise) -> Vec<Line<'static>> {
-    let file = exercise.file();
-    let text = std::fs::read_to_string(state.course.root.join(&file))
-        .unwrap_or_else(|error| format!("//! cannot read {file}: {error}"));
+    let text = show::text(state.course, exercise).unwrap_or_else(|failure| failure.to_string());
     let mut lines = vec![Line::styled(
         format!(
             " {} · {} min · {}",
@@ -358,8 +356,7 @@ fn text_of(state: &State<'_>, exercise: &Exercise) -> Vec<Line<'static>> {
         ),
         DIM,
     )];
-    for line in text.lines().map_while(|line| line.strip_prefix("//!")) {
-        let line = line.strip_prefix(' ').unwrap_or(line);
+    for line in text.lines() {
         lines.push(match line.strip_prefix("# ") {
             Some(title) => Line::styled(format!(" {title}"), BOLD),
             None => Line::raw(format!(" {line}")),
