@@ -227,6 +227,9 @@ pub(crate) struct Test {
     /// Only these parts; none means all, the fast ones first
     #[arg(value_enum)]
     pub(crate) parts: Vec<Part>,
+    /// Also the notebooks in a real browser (Chromium), where there is one
+    #[arg(long)]
+    pub(crate) browser: bool,
     /// Hold the mutants of these chapters or exercises only
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
@@ -249,4 +252,6 @@ pub(crate) enum Part {
     Kernel,
     /// Every notebook shows what it says
     Notebooks,
+    /// JupyterLab in a real browser; only when asked for
+    Browser,
 }

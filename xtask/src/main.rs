@@ -9,11 +9,12 @@
 //!   (what was built from what), [`run`], [`sandbox`], [`scratch`], [`verdict`],
 //!   [`capability`], [`distribution`], [`stage`]
 //! - showing: [`board`], [`feedback`], [`junit`], [`mime`], [`paint`], [`progress`]
-//! - holding the course against itself: [`test`], [`mutants`], [`kernel_suites`], [`tidy`]
+//! - holding the course against itself: [`test`], [`mutants`], [`kernel_suites`], [`browser`], [`tidy`]
 //! - [`fail`], [`interrupt`]: when it can't go on, and when it shall not
 
 mod bless;
 mod board;
+mod browser;
 mod build;
 mod capability;
 mod check;

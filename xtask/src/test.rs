@@ -18,9 +18,9 @@ use crate::specification::{Specification, target_folder};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::verdict::{Graded, Outcome};
-use crate::{build, check, interrupt, kernel_suites, lab, mutants, notebooks, tidy};
+use crate::{browser, build, check, interrupt, kernel_suites, lab, mutants, notebooks, tidy};
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part::Tidy,
     Part::Stubs,
     Part::Solutions,
@@ -28,6 +28,7 @@ const PARTS: [Part; 7] = [
     Part::Mutants,
     Part::Kernel,
     Part::Notebooks,
+    Part::Browser,
 ];
 
 pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
@@ -35,10 +36,10 @@ pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
     let exercises = course.select(&flags.only)?;
     course.require_files(&exercises)?;
     let mut held = true;
-    for part in PARTS
-        .into_iter()
-        .filter(|part| flags.parts.is_empty() || flags.parts.contains(part))
-    {
+    for part in PARTS.into_iter().filter(|part| match part {
+        Part::Browser => flags.browser || flags.parts.contains(part),
+        _ => flags.parts.is_empty() || flags.parts.contains(part),
+    }) {
         if interrupt::requested() {
             return Ok(exit_code::INTERRUPTED);
         }
@@ -51,6 +52,7 @@ pub(crate) fn run(course: &Course, flags: &Test) -> Result<u8> {
             Part::Mutants => killed(course, &exercises),
             Part::Kernel => in_the_lab(course, kernel),
             Part::Notebooks => in_the_lab(course, notebooks),
+            Part::Browser => in_a_browser(course),
         }?;
         let name = format!("{part:?}").to_lowercase();
         let seconds = started.elapsed().as_secs_f64();
@@ -286,6 +288,21 @@ fn in_the_lab(course: &Course, part: fn(&Place) -> Result<Answer>) -> Result<Ans
         });
     }
     part(&lab::prepare(&course.root)?)
+}
+
+/// The notebooks as a learner has them; skipped where there is no browser.
+fn in_a_browser(course: &Course) -> Result<Answer> {
+    let Some(chromium) = browser::chromium() else {
+        return Ok(Answer::Skipped(
+            "there is no Chromium (Debian: sudo apt install chromium), nor is CHROMIUM set".into(),
+        ));
+    };
+    lab::python::require(&course.root)?;
+    let place = lab::prepare(&course.root)?;
+    Ok(match browser::run(&place, &chromium)? {
+        Ok(line) => Answer::Holds(line),
+        Err(complaint) => Answer::Broken("the browser saw something else".into(), vec![complaint]),
+    })
 }
 
 /// The notebook kernel's own tests, and the suites that talk to it.

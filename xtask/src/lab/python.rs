@@ -241,6 +241,30 @@ pub(super) fn make(
     Ok(())
 }
 
+/// Installs what `requirements` names into `folder`, beside the venv, unless it is there.
+pub(crate) fn install_into(place: &Place, folder: &Path, requirements: &Path) -> Result<()> {
+    let stamp = folder.join("syslab.stamp");
+    let wanted = hash(requirements)?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
+        return Ok(());
+    }
+    let about = || format!("cannot make {}", folder.display());
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).about(about())?;
+    }
+    let mut command = pip(place, std::env::vars_os().map(|(name, _)| name));
+    command
+        .arg("--target")
+        .arg(folder)
+        .arg("-r")
+        .arg(requirements);
+    let ended = work::run(command, &Cancel::default(), |_| true)?;
+    if !ended.status.success() {
+        return Err(explain(&ended, &about()));
+    }
+    std::fs::write(&stamp, wanted).about(about())
+}
+
 /// `pip install` of exactly what the lock file names, wherever the mirror is.
 fn pip(place: &Place, environment: impl Iterator<Item = std::ffi::OsString>) -> Command {
     /// How to get to a registry; everything else would say what to install, and where.
