@@ -218,7 +218,7 @@ fn picture(page: &Page) -> String {
     let height = page.chapters.len() * (SIDE + GAP) + GAP;
     let mut text = format!(
         "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-         style=\"max-width: 100%; height: auto; font: 14px system-ui, sans-serif\" fill=\"currentColor\">\n<title>The chapters: {} of {} exercises solved</title>\n",
+         style=\"max-width: 100%; height: auto; font: 14px system-ui, sans-serif; color: var(--jp-content-font-color1, currentColor)\" fill=\"currentColor\">\n<title>The chapters: {} of {} exercises solved</title>\n",
         page.solved, page.total
     );
     for (row, chapter) in page.chapters.iter().enumerate() {
@@ -251,7 +251,7 @@ fn picture(page: &Page) -> String {
                 if exercise.attempts > 0 || exercise.solved {
                     colour
                 } else {
-                    "open"
+                    "#8c959f"
                 },
             );
         }
@@ -303,6 +303,7 @@ mod tests {
         let page = page(&course, &store);
         assert_eq!((page.solved, page.total, page.chapters.len()), (0, 1, 2));
         let text = html(&page);
+        assert!(text.contains("stroke=\"#c9820a\"") && text.contains("fill=\"#c9820a\""));
         for words in [
             "ch01 · One &amp; &lt;two&gt;",
             "ch02 · Two",
