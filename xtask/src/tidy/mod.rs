@@ -2,6 +2,8 @@
 //!
 //! ARCHITECTURE.md names these checks beside the invariants they enforce.
 
+mod notebooks;
+
 use std::path::Path;
 
 use crate::course::{Course, Exercise};
@@ -19,10 +21,14 @@ pub(crate) fn problems(course: &Course) -> Result<Vec<String>> {
         mistakes(course, exercise, &mut problems);
     }
     strays(course, &mut problems);
+    notebooks::check(course, &mut problems);
     arrows(course, &mut problems);
     pristine(course, &mut problems)?;
     Ok(problems)
 }
+
+/// Every man page that an exercise may name.
+const MAN_PAGES: &str = include_str!("man-pages.txt");
 
 fn parts(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
     let slug = &exercise.slug;
@@ -60,6 +66,10 @@ fn parts(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
         let holds = section.is_some_and(|(name, section)| {
             !name.is_empty() && section.starts_with(|first: char| ('1'..='8').contains(&first))
         });
+        require(
+            MAN_PAGES.lines().any(|known| known == page),
+            &format!("there is no {page} in xtask/src/tidy/man-pages.txt"),
+        );
         require(
             holds,
             &format!("{page:?} is not a man page like \"setsid(2)\""),
