@@ -2,6 +2,7 @@
 
 /// System calls.
 pub mod ch01_system_calls {
+    pub mod gather_write;
     pub mod random_range;
     pub mod raw_write;
     pub mod read_exactly;
