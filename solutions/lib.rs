@@ -2,6 +2,7 @@
 
 /// System calls.
 pub mod ch01_system_calls {
+    pub mod copy_fd;
     pub mod gather_write;
     pub mod random_range;
     pub mod raw_write;
