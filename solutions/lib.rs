@@ -4,6 +4,7 @@
 pub mod ch01_system_calls {
     pub mod copy_fd;
     pub mod gather_write;
+    pub mod mini_strace;
     pub mod random_range;
     pub mod raw_write;
     pub mod read_exactly;
