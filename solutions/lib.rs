@@ -12,6 +12,7 @@ pub mod ch01_system_calls {
 
 /// Processes.
 pub mod ch02_processes {
+    pub mod cgi;
     pub mod daemonize;
 }
 

@@ -1,0 +1,157 @@
+//! What stands around a program that answers requests: its directory, the client's connection, what it printed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use observe::{Child, Failure, Run, Scratch, errno};
+
+use crate::cgi::{Request, Response, respond};
+
+/// What follows on the connection.
+pub const NEXT: &[u8] = b"GET /next HTTP/1.1\r\n\r\n";
+
+/// Its own variables, as they were when it started: a shell adds some.
+pub const PRINT_ENVIRONMENT: &str = "printf 'Content-Type: text/plain\n\n'
+tr '\\0' '\\n' </proc/$$/environ";
+
+/// A response as it crosses to the test: status, headers, body.
+pub type Seen = (u16, Vec<(String, String)>, Vec<u8>);
+pub type Answer = Result<Seen, Failure>;
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
+/// The directory with the programs.
+pub struct Site {
+    pub scratch: Scratch,
+}
+
+impl Site {
+    pub fn new() -> Site {
+        Site {
+            scratch: Scratch::new(),
+        }
+    }
+
+    pub fn script(&self, name: &str, text: &str) {
+        executable(&self.scratch.write(name, format!("#!/bin/sh\n{text}\n")));
+    }
+
+    /// Calls the exercise; in a child.
+    pub fn respond(
+        &self,
+        program: &str,
+        headers: Headers<'_>,
+        connection: &mut Connection,
+    ) -> Answer {
+        let request = Request {
+            method: "POST",
+            script_name: "/cgi-bin/script",
+            path_info: "/a path/with=equals",
+            query: "-s+a%20b&c=%00",
+            headers,
+            server: ("lab.example", 8080),
+            client: [192, 0, 2, 33].into(),
+        };
+        let response = respond(&self.scratch.join(program), &request, connection);
+        errno(response.map(
+            |Response {
+                 status,
+                 headers,
+                 body,
+             }| (status, headers, body),
+        ))
+    }
+
+    #[track_caller]
+    pub fn answer(&self, program: &str, headers: Headers<'_>, body: &[u8]) -> Seen {
+        answered(Child::new().run(|| self.respond(program, headers, &mut Connection::new(body))))
+    }
+
+    #[track_caller]
+    pub fn variables(
+        &self,
+        program: &str,
+        headers: Headers<'_>,
+        body: &[u8],
+    ) -> BTreeMap<String, String> {
+        parsed(&self.answer(program, headers, body).2)
+    }
+}
+
+#[track_caller]
+pub fn answered(run: Run<Answer>) -> Seen {
+    run.returned()
+        .unwrap_or_else(|failure| panic!("respond failed with {failure}"))
+}
+
+/// A client whose bytes come in pieces.
+pub struct Connection {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Connection {
+    pub fn new(bytes: &[u8]) -> Connection {
+        Connection {
+            bytes: bytes.to_vec(),
+            at: 0,
+        }
+    }
+
+    /// What nobody has read so far.
+    pub fn rest(&self) -> String {
+        String::from_utf8_lossy(&self.bytes[self.at..]).into_owned()
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = &self.bytes[self.at..];
+        // Few at first, so that the pieces of a short body are several.
+        let most = if self.at < 16 { 3 } else { 10_000 };
+        let count = left.len().min(buffer.len()).min(most);
+        buffer[..count].copy_from_slice(&left[..count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[track_caller]
+pub fn stands_at_next(run: Run<(Answer, String)>, expected: &str) {
+    let (answer, rest) = run.returned();
+    let answer = answer.unwrap_or_else(|failure| panic!("respond failed with {failure}"));
+    let body = String::from_utf8_lossy(&answer.2);
+    assert!(
+        body == expected,
+        "the program said of its body {body:?} instead of {expected:?}"
+    );
+    at_next(&rest);
+}
+
+#[track_caller]
+pub fn at_next(rest: &str) {
+    let whole = String::from_utf8_lossy(NEXT);
+    assert!(
+        rest == whole,
+        "behind the body came {whole:?}, and of that the connection still has {:?}",
+        &rest[..rest.len().min(80)]
+    );
+}
+
+pub fn parsed(body: &[u8]) -> BTreeMap<String, String> {
+    parsed_by(body, '=')
+}
+
+pub fn parsed_by(body: &[u8], separator: char) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(body);
+    let lines = text.lines().filter_map(|line| line.split_once(separator));
+    lines
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+pub fn executable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
