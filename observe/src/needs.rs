@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 /// }
 /// ```
 ///
-/// Known names: `memfd`, `ptrace`, `pty`. Each is tried, not guessed from a version.
+/// Known names: `memfd`, `pidns` (a pid namespace, without privilege), `ptrace`, `pty`. Each is tried, not guessed from a version.
 ///
 /// # Panics
 /// On a name that is not known.
@@ -20,6 +20,7 @@ pub fn needs(capability: &str) -> bool {
     begin();
     let offered = match capability {
         "memfd" => memfd(),
+        "pidns" => pidns(),
         "ptrace" => ptrace(),
         "pty" => crate::terminal::Terminal::open().is_ok(),
         other => panic!("no such capability: {other}"),
@@ -42,6 +43,24 @@ fn ptrace() -> bool {
             .try_launch(|| (), true)
             .is_ok_and(|child| child.ended())
     })
+}
+
+fn pidns() -> bool {
+    // The first fork(2) afterwards is what fails where a namespace may be had but not used.
+    let run = Child::new().run(|| {
+        // SAFETY: integers only; the child has one thread, and its copy does nothing but exit.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) == 0
+                && match libc::fork() {
+                    0 => libc::_exit(i32::from(libc::getpid() != 1)),
+                    first => {
+                        let mut status = -1;
+                        libc::waitpid(first, &raw mut status, 0) == first && status == 0
+                    }
+                }
+        }
+    });
+    run.end == crate::End::Returned(true)
 }
 
 fn memfd() -> bool {
