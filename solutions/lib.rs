@@ -14,6 +14,7 @@ pub mod ch01_system_calls {
 pub mod ch02_processes {
     pub mod cgi;
     pub mod daemonize;
+    pub mod mini_init;
 }
 
 /// Signals and inter-process communication.

@@ -1,0 +1,158 @@
+//! # Who buries a process whose parent is dead?
+//!
+//! A process that has ended stays in the kernel's table until its parent has asked how: a zombie.
+//! When the parent ends first, its children get a new one, init: process 1, or the nearest ancestor
+//! that has said PR_SET_CHILD_SUBREAPER. Whoever is process 1 has that duty, and a container's
+//! process 1 is often a program that never heard of it. Its zombies pile up until fork(2) fails.
+//! Also, the kernel throws away every signal to process 1 that has no handler: `docker stop` sends
+//! SIGTERM to nobody, waits for 10 seconds, and kills. So one puts a small init in front.
+//!
+//! Its whole work is waiting, and the trap is there: signals of one kind don't queue. When 100 children
+//! end together, SIGCHLD may come once. And a signal that comes before init is ready for it must
+//! not be lost either, nor one between a look at a flag and a sleep. So block them all, first of
+//! all, and fetch them one by one; but a blocked signal stays blocked across fork(2) and execve(2).
+//!
+//! Build [`init`], to be used like this: `process::exit(init(command)?)`.
+//!
+//! Man pages: wait(2), pid_namespaces(7), prctl(2), signal(7), sigprocmask(2), sigwaitinfo(2), kill(2).
+//! Notebook: `02-processes.ipynb#daemons`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::{self, Command};
+use std::ptr::null_mut;
+
+/// Starts `command` and is init to it and to all it leaves behind, until it ends. Called by the only
+/// thread of a process, be it process 1 of a pid namespace or not: then its orphans get the
+/// calling process as their parent all the same.
+///
+/// The command is started with no signal blocked. SIGPIPE has its default disposition.
+///
+/// Until the command has ended, `init`
+/// - reaps every child that ends, be it the command's orphan, or born before `init` was called: no
+///   zombie stays, however many end at the same time;
+/// - sends every signal that the process gets on to the command, and to nobody else, from when
+///   `init` is called: also one that comes before the command is started. This goes for all that
+///   can be caught, real-time signals included; not for SIGCHLD, which is for `init` itself, nor
+///   for what tells a process of its own fault: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS;
+/// - sleeps while nothing happens.
+///
+/// Returns the command's exit status, or 128 + n when signal n killed it, as a shell does. By then it
+/// has reaped every child that had ended before; whoever still runs, it does not wait for. (In a
+/// pid namespace, the kernel kills those when process 1 ends.)
+///
+/// # Errors
+/// The errno of what failed: `ENOENT`, `EACCES` … if the command cannot be executed, `EAGAIN` if no
+/// process can be made. Then no process is left behind.
+pub fn init(mut command: Command) -> io::Result<i32> {
+    // First of all: what comes from here on stays pending until it is fetched.
+    let all = block()?;
+    if process::id() != 1 {
+        // SAFETY: integers only.
+        cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })?;
+    }
+    // SAFETY: the closure makes one system call and touches no memory but its own stack.
+    unsafe { command.pre_exec(unblock) };
+    let child = command.spawn()?.id().cast_signed();
+    loop {
+        match fetch(&all)? {
+            libc::SIGCHLD => {
+                if let Some(status) = reap(child)? {
+                    return Ok(status);
+                }
+            }
+            // The command was not reaped so far, so the pid is its own; a zombie takes any signal.
+            // SAFETY: integers only.
+            signal => drop(cvt(unsafe { libc::kill(child, signal) })?),
+        }
+    }
+}
+
+/// Blocks all signals but those that a fault of this process raises: blocked, those kill at once.
+fn block() -> io::Result<libc::sigset_t> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset writes all of the set; then it is read and changed in place during the calls.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        let mut set = set.assume_init();
+        for fault in [
+            libc::SIGILL,
+            libc::SIGTRAP,
+            libc::SIGABRT,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGSEGV,
+            libc::SIGSYS,
+        ] {
+            libc::sigdelset(&raw mut set, fault);
+        }
+        cvt(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const set,
+            null_mut(),
+        ))?;
+        Ok(set)
+    }
+}
+
+/// Runs in the command's process, which has inherited the mask and would hand it on.
+fn unblock() -> io::Result<()> {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: sigemptyset writes all of the set, and sigprocmask reads it.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        cvt(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            none.as_ptr(),
+            null_mut(),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Sleeps until a signal is there, and takes it. EINTR, as after SIGSTOP and SIGCONT, is retried.
+fn fetch(set: &libc::sigset_t) -> io::Result<i32> {
+    loop {
+        // SAFETY: the set is read during the call; a null siginfo is allowed.
+        match cvt(unsafe { libc::sigwaitinfo(set, null_mut()) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            signal => return signal,
+        }
+    }
+}
+
+/// Reaps all who have ended: one SIGCHLD may stand for many. The command's status, if it is among them.
+fn reap(command: libc::pid_t) -> io::Result<Option<i32>> {
+    let mut found = None;
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int during the call. With WNOHANG it neither blocks nor gives EINTR.
+        match cvt(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) }) {
+            Ok(0) => return Ok(found),
+            Ok(pid) if pid == command => found = Some(code(status)),
+            Ok(_orphan) => {}
+            // No child at all: the command was the last.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(found),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A wait status as a shell's `$?`. By libc's macros: nix's WaitStatus knows no real-time signal.
+fn code(status: i32) -> i32 {
+    if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    }
+}
+
+/// The errno of a call that returned -1.
+fn cvt(result: i32) -> io::Result<i32> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
