@@ -75,7 +75,7 @@ pub use started::Started;
 pub use sweep::{descendants, subreaper};
 pub use text::text;
 
-pub use tracer::{Action, Fault, Matches, region};
+pub use tracer::{Action, Arg, Fault, Matches, region};
 
 #[doc(hidden)]
 pub use insta as __insta;

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 /// }
 /// ```
 ///
-/// Known names: `memfd`, `pidns` (a pid namespace, without privilege), `ptrace`, `pty`. Each is tried, not guessed from a version.
+/// Known names: `memfd`, `mqueue`, `pidns` (a pid namespace, without privilege), `ptrace`, `pty`. Each is tried, not
+/// guessed from a version.
 ///
 /// # Panics
 /// On a name that is not known.
@@ -20,6 +21,7 @@ pub fn needs(capability: &str) -> bool {
     begin();
     let offered = match capability {
         "memfd" => memfd(),
+        "mqueue" => mqueue(),
         "pidns" => pidns(),
         "ptrace" => ptrace(),
         "pty" => crate::terminal::Terminal::open().is_ok(),
@@ -68,5 +70,22 @@ fn memfd() -> bool {
     unsafe {
         let fd = libc::memfd_create(c"probe".as_ptr(), libc::MFD_CLOEXEC);
         fd >= 0 && libc::close(fd) == 0
+    }
+}
+
+fn mqueue() -> bool {
+    // One name a process: tests of several processes may ask at the same time.
+    let name = std::ffi::CString::new(format!("/probe-{}", std::process::id()))
+        .expect("a number has no zero byte");
+    // SAFETY: the name is a C string; a null attribute asks for the defaults. The queue made is removed and closed at once.
+    unsafe {
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+        let queue = libc::mq_open(
+            name.as_ptr(),
+            flags,
+            0o600,
+            std::ptr::null::<libc::mq_attr>(),
+        );
+        queue >= 0 && libc::mq_unlink(name.as_ptr()) == 0 && libc::mq_close(queue) == 0
     }
 }

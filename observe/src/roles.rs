@@ -19,7 +19,7 @@ pub(crate) struct Roles {
 }
 
 /// Calls that give a new descriptor as their result, and what it is called.
-const GIVERS: [(&str, &str); 14] = [
+const GIVERS: [(&str, &str); 15] = [
     ("socket", "socket"),
     ("accept", "connection"),
     ("memfd_create", "memfd"),
@@ -29,6 +29,7 @@ const GIVERS: [(&str, &str); 14] = [
     ("epoll_create", "epoll"),
     ("inotify_init", "inotify"),
     ("pidfd_open", "pidfd"),
+    ("mq_open", "mqueue"),
     ("userfaultfd", "userfaultfd"),
     ("fanotify_init", "fanotify"),
     ("io_uring_setup", "io_uring"),

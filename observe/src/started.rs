@@ -165,6 +165,27 @@ impl<T: DeserializeOwned> Started<T> {
         true
     }
 
+    /// Waits until every thread of the child has been asleep for 100 ms, as in a call that blocks, at most `limit`;
+    /// false when that never was, or when the child ended first.
+    pub fn falls_asleep(&self, limit: Duration) -> bool {
+        const NAP: Duration = Duration::from_millis(5);
+        let until = Instant::now() + limit;
+        let mut naps = 0;
+        while naps < 20 {
+            let threads = match self.process() {
+                Ok(process) if !process.zombie() => process.threads,
+                _ => return false,
+            };
+            let asleep = threads.iter().all(|thread| thread.state == 'S');
+            naps = if asleep { naps + 1 } else { 0 };
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(NAP);
+        }
+        true
+    }
+
     /// Waits until `condition` holds and goes on; a child that fails first (at its `todo!()`, say), or for which
     /// it does not hold within 10 s, is the test's failure: "the exercise did not {what} …".
     ///

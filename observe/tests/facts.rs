@@ -3,6 +3,7 @@
 use observe::{Child, Mapping, Process, Scratch, Signal, assert_seen, descendants};
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 #[test]
 fn a_plain_child() {
@@ -203,6 +204,25 @@ fn threads_are_listed_with_their_masks() {
         ),
         ("worker", &[Signal(libc::SIGTERM)][..])
     );
+}
+
+#[test]
+fn a_child_falls_asleep_when_all_its_threads_do() {
+    let patience = Duration::from_secs(10);
+    let sleeper = Child::new().start(|| std::thread::sleep(Duration::from_secs(60)));
+    assert!(sleeper.falls_asleep(patience));
+    let busy = Child::new().start(|| {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    assert!(busy.until(patience, |busy| busy.process().unwrap().threads.len() == 2));
+    assert!(!busy.falls_asleep(Duration::from_millis(300)));
+    let gone = Child::new().start(|| ());
+    assert!(!gone.falls_asleep(patience));
 }
 
 #[test]

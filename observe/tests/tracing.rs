@@ -32,6 +32,33 @@ fn only_the_calls_of_the_closure_are_recorded() {
 }
 
 #[test]
+fn calls_on_a_message_queue_show_their_deadline() {
+    if !needs("ptrace") || !needs("mqueue") {
+        return;
+    }
+    let run = Child::new().traced().run(|| {
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+        let past = libc::timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
+        // SAFETY: names are C strings, `past` and the message live across the calls, null asks for the defaults.
+        unsafe {
+            let none = std::ptr::null::<libc::mq_attr>();
+            let queue = libc::mq_open(c"/observe-tracing".as_ptr(), flags, 0o600, none);
+            libc::mq_timedsend(queue, c"hi".as_ptr(), 2, 7, &raw const past);
+            libc::mq_unlink(c"/observe-tracing".as_ptr());
+        }
+    });
+    assert_eq!(
+        run.calls.to_string(),
+        "mq_open(\"observe-tracing\", O_RDWR|O_CREAT|O_EXCL, 0600) = mqueue1\n\
+         mq_timedsend(mqueue1, 2, 7, 5s) = 0\n\
+         mq_unlink(\"observe-tracing\") = 0"
+    );
+}
+
+#[test]
 fn calls_are_told_by_what_they_work_on() {
     if !needs("ptrace") {
         return;

@@ -309,6 +309,13 @@ const TABLE: &[(&str, &[Kind])] = &[
     ("shutdown", &[Fd, Flags(&f::SHUTDOWN)]),
     ("setsockopt", &[Fd, Flags(&f::SOCKET_LEVEL), Int, Address, Int]),
     ("getsockopt", &[Fd, Flags(&f::SOCKET_LEVEL), Int, Address, Address]),
+    // Message queues
+    ("mq_open", &[Path, Flags(&f::OPEN), Mode, Address]),
+    ("mq_unlink", &[Path]),
+    ("mq_timedsend", &[Fd, In(2), Size, Int, Time]),
+    ("mq_timedreceive", &[Fd, Out, Size, Address, Time]),
+    ("mq_notify", &[Fd, Address]),
+    ("mq_getsetattr", &[Fd, Address, Address]),
     // Waiting
     ("poll", &[Address, Int, Int]),
     ("ppoll", &[Address, Int, Time, Signals, Size]),

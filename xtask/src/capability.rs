@@ -22,12 +22,18 @@ pub(crate) struct Capability {
 }
 
 /// All that exercises may name.
-pub(crate) const ALL: [Capability; 8] = [
+pub(crate) const ALL: [Capability; 9] = [
     Capability {
         name: "ptrace",
         what: "tracing one's own children",
         probe: ptrace,
         advice: distribution::allow_ptrace,
+    },
+    Capability {
+        name: "mqueue",
+        what: "POSIX message queues",
+        probe: mqueue,
+        advice: || "a kernel with CONFIG_POSIX_MQUEUE, and `ulimit -q` above 0".into(),
     },
     Capability {
         name: "userns",
@@ -107,6 +113,28 @@ fn ptrace() -> Result<(), String> {
         // SAFETY: the request takes no pointer; it concerns this child only.
         errno(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) })
     })
+}
+
+fn mqueue() -> Result<(), String> {
+    let name = std::ffi::CString::new(format!("/syslab-probe-{}", std::process::id()))
+        .expect("a number has no zero byte");
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+    // SAFETY: the name is a C string, and a null attribute asks for the defaults.
+    let queue = unsafe {
+        libc::mq_open(
+            name.as_ptr(),
+            flags,
+            0o600,
+            std::ptr::null::<libc::mq_attr>(),
+        )
+    };
+    reason(errno(queue.into()))?;
+    // SAFETY: the queue was made above and is nobody else's.
+    unsafe {
+        libc::mq_unlink(name.as_ptr());
+        libc::mq_close(queue);
+    }
+    Ok(())
 }
 
 fn io_uring() -> Result<(), String> {
