@@ -20,6 +20,7 @@ pub mod ch02_processes {
 /// Signals and inter-process communication.
 pub mod ch03_signals_ipc {
     pub mod graceful_shutdown;
+    pub mod priority_queue_ipc;
 }
 
 /// File systems.

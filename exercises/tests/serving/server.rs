@@ -13,7 +13,7 @@ use crate::graceful_shutdown::serve;
 
 /// A grace that no test waits for: a server that does is one that never ends.
 pub const LONG: Duration = Duration::from_secs(3600);
-/// How long a server that has nothing to do is watched until it is said to sleep.
+/// How long a server that has nothing to do sleeps at least before it is said to: `Started::falls_asleep`.
 pub const ASLEEP: Duration = Duration::from_millis(100);
 
 /// Answered and cut.
@@ -129,23 +129,13 @@ impl Server {
         }
     }
 
-    /// Waits until it has ended, or all its threads have been asleep for so long: then true.
+    /// Waits until it has ended, or all its threads sleep: then true.
     pub fn falls_asleep(&self) -> bool {
         let started = self.started.borrow();
         let Some(started) = &*started else {
             return false;
         };
-        let (mut naps, nap) = (0, ASLEEP / 20);
-        while naps < 20 {
-            let threads = match started.process() {
-                Ok(process) if !process.zombie() => process.threads,
-                _ => return false,
-            };
-            let asleep = threads.iter().all(|thread| thread.state == 'S');
-            naps = if asleep { naps + 1 } else { 0 };
-            sleep(nap);
-        }
-        true
+        started.falls_asleep(PATIENCE)
     }
 
     /// Waits for its end, whichever that is.
