@@ -21,6 +21,7 @@ pub mod ch02_processes {
 pub mod ch03_signals_ipc {
     pub mod graceful_shutdown;
     pub mod priority_queue_ipc;
+    pub mod shared_ring;
 }
 
 /// File systems.
