@@ -27,6 +27,7 @@ pub mod ch03_signals_ipc {
 /// File systems.
 pub mod ch04_file_systems {
     pub mod atomic_replace;
+    pub mod file_lock;
     pub mod mmap_reader;
 }
 
