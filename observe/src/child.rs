@@ -134,6 +134,12 @@ impl Child {
         self.tracer(|tracer| tracer.only(calls.iter().copied()))
     }
 
+    /// Keeps so many bytes of each buffer that a call is given or fills, instead of 32: [`Arg::Bytes`](crate::Arg).
+    /// Implies [`traced`](Child::traced).
+    pub fn bytes(self, count: usize) -> Child {
+        self.tracer(|tracer| tracer.bytes(count))
+    }
+
     /// Makes a call go wrong. Implies [`traced`](Child::traced); may be called again for another fault.
     pub fn fault(self, fault: Fault) -> Child {
         self.tracer(|tracer| tracer.fault(fault))

@@ -1,7 +1,7 @@
 //! System calls are seen as they were made, told without what differs each time, and made to fail on demand.
 
 use observe::{
-    Action, Child, End, Fault, Matches, Scratch, Signal, errno, kill_at_every_call, needs,
+    Action, Arg, Child, End, Fault, Matches, Scratch, Signal, errno, kill_at_every_call, needs,
 };
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -56,6 +56,27 @@ fn calls_on_a_message_queue_show_their_deadline() {
          mq_timedsend(mqueue1, 2, 7, 5s) = 0\n\
          mq_unlink(\"observe-tracing\") = 0"
     );
+}
+
+#[test]
+fn as_many_bytes_are_kept_as_were_asked_for() {
+    if !needs("ptrace") {
+        return;
+    }
+    let text: Vec<u8> = (0..1000_u32).map(|at| at as u8).collect();
+    for (child, kept) in [
+        (Child::new().traced(), 32),
+        (Child::new().bytes(4096), 1000),
+    ] {
+        let run = child.run(|| {
+            write(1, &text).unwrap();
+        });
+        let written = run.calls[0].decoded.iter().find_map(|arg| match arg {
+            Arg::Bytes { start, length } => Some((start.as_slice(), *length)),
+            _ => None,
+        });
+        assert_eq!(written, Some((&text[..kept], 1000)));
+    }
 }
 
 #[test]
