@@ -28,6 +28,7 @@ pub mod ch03_signals_ipc {
 pub mod ch04_file_systems {
     pub mod atomic_replace;
     pub mod file_lock;
+    pub mod kv_store;
     pub mod mmap_reader;
 }
 

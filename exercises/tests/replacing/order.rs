@@ -79,7 +79,7 @@ pub fn assert_durable(case: &str, calls: &Calls) -> Vec<&'static str> {
 }
 
 /// The first path of a call; a relative one is below the directory whose descriptor comes with it.
-fn place(call: &Call) -> PathBuf {
+pub fn place(call: &Call) -> PathBuf {
     let path = observe::redact(call.path().unwrap_or_default());
     match &call.on {
         Some(directory) if !path.starts_with(['/', '$']) => Path::new(directory).join(path),

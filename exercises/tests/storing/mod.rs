@@ -1,0 +1,16 @@
+//! What the tests of a store stand on: the log as bytes, written and read without the exercise; the disk, which may
+//! have any part of what was not synced; and the store that is opened on it.
+
+mod disk;
+mod failure;
+mod log;
+mod power;
+mod recovery;
+mod world;
+
+pub use disk::{Cut, Disk, Files};
+pub use failure::{assert_result, go_wrong};
+pub use log::{Line, MAGIC, log, record, told};
+pub use power::{HOME, Step, cut_power};
+pub use recovery::recover;
+pub use world::{World, applied, commit, contents, files, open, remove, set, with};
