@@ -34,24 +34,28 @@ pub fn record(at: usize, lines: &[Line]) -> Vec<u8> {
     record
 }
 
-/// The records of a log in words, and last what is no record.
-pub fn told(mut log: &[u8]) -> Vec<String> {
-    let mut told = Vec::new();
+/// The records of a log in words.
+pub fn told(log: &[u8]) -> Vec<String> {
+    records(log)
+        .map(|(at, lines, _)| format!("at {at}: {}", lines.join(", ")))
+        .collect()
+}
+
+/// How many bytes at its end are no whole record.
+pub fn torn(log: &[u8]) -> usize {
+    let end = records(log).map(|(.., end)| end).last();
+    log.len() - end.unwrap_or(MAGIC.len()).min(log.len())
+}
+
+/// Where each record begins, what it says, and where it ends.
+fn records(log: &[u8]) -> impl Iterator<Item = (usize, Vec<String>, usize)> {
     let mut at = MAGIC.len();
-    match log.split_at_checked(at) {
-        Some((MAGIC, rest)) => log = rest,
-        _ => return vec![format!("no log: {}", log.escape_ascii())],
-    }
-    while let Some((lines, length)) = whole(log, at) {
-        told.push(format!("at {at}: {}", lines.join(", ")));
-        log = &log[length..];
+    std::iter::from_fn(move || {
+        let begin = at;
+        let (lines, length) = whole(log.get(begin..)?, begin)?;
         at += length;
-    }
-    if !log.is_empty() {
-        let more = log.len();
-        told.push(format!("at {at}: {more} bytes that are no whole record"));
-    }
-    told
+        Some((begin, lines, at))
+    })
 }
 
 fn whole(log: &[u8], at: usize) -> Option<(Vec<String>, usize)> {
