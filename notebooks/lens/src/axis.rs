@@ -13,6 +13,8 @@ pub enum Unit {
     Bytes,
     /// 850 ns, 1.2 µs, 3 ms.
     Nanoseconds,
+    /// 120 MB/s, 3.4 GB/s.
+    BytesPerSecond,
 }
 
 impl Unit {
@@ -22,6 +24,7 @@ impl Unit {
             Unit::Count => number::metric(value),
             Unit::Bytes => number::bytes(value),
             Unit::Nanoseconds => number::nanoseconds_plain(value),
+            Unit::BytesPerSecond => number::rate(value),
         }
     }
 }

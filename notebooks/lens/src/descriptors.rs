@@ -19,25 +19,29 @@ const ROWS: usize = 100;
 pub fn descriptors(pid: impl Into<Pid>) -> io::Result<Picture> {
     let pid = pid.into();
     let number = pid.number();
-    let mut fds: Vec<i32> = proc::list(number, "fd")?
+    let mut entries = table_of(number)?;
+    share(number, &mut entries);
+    Ok(draw(&pid.title(), &entries))
+}
+
+/// By their numbers.
+pub(crate) fn table_of(pid: i32) -> io::Result<Vec<Entry>> {
+    let mut fds: Vec<i32> = proc::list(pid, "fd")?
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
     fds.sort_unstable();
     // The one this was listed through is closed by now: its link is gone.
-    let mut entries: Vec<Entry> = fds
-        .into_iter()
-        .filter_map(|fd| Entry::read(number, fd))
-        .collect();
-    share(number, &mut entries);
-    Ok(draw(&pid.title(), &entries))
+    let entries = fds.into_iter().filter_map(|fd| Entry::read(pid, fd));
+    Ok(entries.collect())
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Entry {
-    fd: i32,
-    target: String,
-    flags: String,
+pub(crate) struct Entry {
+    pub(crate) fd: i32,
+    pub(crate) target: String,
+    /// "O_RDWR|O_APPEND".
+    pub(crate) flags: String,
     offset: String,
     /// What only this kind of file has: a counter, a set of signals, watched descriptors.
     more: String,

@@ -20,6 +20,8 @@ pub struct Series {
     /// In ascending order.
     ns: Vec<f64>,
     batch: u64,
+    /// What one call moves.
+    bytes: u64,
 }
 
 /// Measures `f` in `rounds` batches.
@@ -64,6 +66,7 @@ impl Series {
             name: name.into(),
             ns,
             batch: 1,
+            bytes: 0,
         }
     }
 
@@ -73,6 +76,29 @@ impl Series {
         times: impl IntoIterator<Item = Duration>,
     ) -> Series {
         Series::from_ns(name, times.into_iter().map(|time| time.as_nanos() as f64))
+    }
+
+    /// Says how many bytes one call moves, for [`throughput`](crate::throughput()).
+    #[must_use]
+    pub fn carrying(mut self, bytes: u64) -> Series {
+        self.bytes = bytes;
+        self
+    }
+
+    /// How many bytes one call moves; 0 if nobody said.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes a second, by the median.
+    pub fn rate(&self) -> f64 {
+        self.rate_at(0.5)
+    }
+
+    /// Bytes a second that the share `q` of the measurements reached or stayed below.
+    pub(crate) fn rate_at(&self, q: f64) -> f64 {
+        // The slowest call has the lowest rate. The clock counts whole nanoseconds.
+        self.bytes as f64 * 1e9 / self.quantile(1.0 - q).max(1.0)
     }
 
     /// What was measured.
@@ -159,6 +185,16 @@ mod tests {
         let read = [0.0, 0.25, 0.5, 0.75, 0.99, 1.0].map(|q| series.quantile(q));
         assert_eq!(read.map(|ns| ns as u32), [1, 25, 50, 75, 99, 100]);
         assert!(Series::from_ns("none", [f64::NAN]).median().is_nan());
+    }
+
+    #[test]
+    fn a_rate_is_bytes_by_time() {
+        let series = Series::from_ns("x", [100.0, 200.0, 400.0]).carrying(4096);
+        let megabytes = |rate: f64| (rate / 1e6).round() as u64;
+        assert_eq!(megabytes(series.rate()), 20_480);
+        assert_eq!(megabytes(series.rate_at(0.0)), 10_240);
+        assert_eq!(megabytes(series.rate_at(1.0)), 40_960);
+        assert!(Series::from_ns("none", []).carrying(1).rate().is_finite());
     }
 
     #[test]

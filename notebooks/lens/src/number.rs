@@ -43,6 +43,18 @@ pub(crate) fn bytes(count: f64) -> String {
     format!("{} {unit}", plain(value))
 }
 
+/// "850 B/s", "120 MB/s", "3.4 GB/s": decimal, as rates of disks and networks are.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    let mut value = bytes_per_second;
+    let mut units = ["B/s", "kB/s", "MB/s", "GB/s", "TB/s"].into_iter();
+    let mut unit = units.next().unwrap_or("B/s");
+    while value.abs() >= 999.5 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1000.0, next);
+    }
+    format!("{} {unit}", plain(value))
+}
+
 /// "1 000 000" for a count.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -119,6 +131,10 @@ mod tests {
         assert_eq!(
             [512.0, 4096.0, 1_572_864.0].map(bytes),
             ["512 B", "4 KiB", "1.5 MiB"]
+        );
+        assert_eq!(
+            [0.0, 850.0, 999.6, 1.25e8, 3.4e9].map(rate),
+            ["0 B/s", "850 B/s", "1 kB/s", "125 MB/s", "3.4 GB/s"]
         );
         assert_eq!([7, 1000, 1_234_567].map(count), ["7", "1 000", "1 234 567"]);
         assert_eq!(

@@ -24,16 +24,39 @@ pub fn process_tree(pid: impl Into<Pid>) -> io::Result<Picture> {
     let root = pid.into().number();
     // An error of the root is the caller's to know.
     let own = proc::read(root, "stat")?;
+    let mut processes = everybody()?;
+    processes.extend(Process::parse(&own));
+    Ok(draw(root, &processes))
+}
+
+/// A process and its descendants, parents before their children.
+///
+/// # Errors
+/// ENOENT: no such process. The message names the path.
+pub(crate) fn family(root: i32) -> io::Result<Vec<(i32, String)>> {
+    let own = Process::parse(&proc::read(root, "stat")?);
+    let everybody = everybody()?;
+    let mut family: Vec<(i32, String)> = own.map(|own| (own.pid, own.name)).into_iter().collect();
+    let mut next = 0;
+    while next < family.len() {
+        let parent = family[next].0;
+        let children = everybody.iter().filter(|process| process.parent == parent);
+        family.extend(children.map(|child| (child.pid, child.name.clone())));
+        next += 1;
+    }
+    Ok(family)
+}
+
+/// All processes that can be seen, in the order of their pids.
+fn everybody() -> io::Result<Vec<Process>> {
     let names = std::fs::read_dir("/proc")?
         .flatten()
         .map(|entry| entry.file_name());
     let numbers = names.filter_map(|name| name.to_str()?.parse::<i32>().ok());
     let stats = numbers.filter_map(|pid| proc::read(pid, "stat").ok());
-    let processes: Vec<Process> = stats
-        .chain([own])
-        .filter_map(|stat| Process::parse(&stat))
-        .collect();
-    Ok(draw(root, &processes))
+    let mut processes: Vec<Process> = stats.filter_map(|stat| Process::parse(&stat)).collect();
+    processes.sort_by_key(|process| process.pid);
+    Ok(processes)
 }
 
 /// What `proc_pid_stat(5)` says.
