@@ -11,7 +11,7 @@
 //! dup(2) and fork(2) share (`F_OFD_SETLK`). You build the lock that one expects.
 //!
 //! - Manual: `man 2 fcntl` ("Advisory record locking", "Open file description locks"), `man 2 open`
-//!   (the difference between descriptor and description), `man 5 proc_locks`
+//!   (the difference between descriptor and description), `man 5 proc` (/proc/locks)
 //! - Notebook: `notebooks/04-file-systems.ipynb#one-interface-many-file-systems`
 //! - Next command: `cargo xtask check file_lock`, and `cargo xtask hint file_lock`
 

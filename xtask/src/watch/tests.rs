@@ -271,3 +271,104 @@ fn a_grader_that_cannot_work_says_why() {
         "{text}"
     );
 }
+
+/// The picture in README.md: the screen after a save that was wrong. `SYSLAB_BLESS=1` draws it anew.
+#[test]
+fn the_readmes_picture_is_what_watch_draws() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join(crate::course::LIST)).unwrap();
+    let course = Course::parse(root, &text).unwrap();
+    let nothing = tempfile::tempdir().unwrap();
+    let at = course
+        .exercises
+        .iter()
+        .position(|exercise| exercise.slug == "daemonize")
+        .unwrap();
+    let mut state = State::new(&course, &Store::open(nothing.path()).0, at);
+    let stages = [
+        ("caller_ends_and_daemon_lives_on", Outcome::Passed),
+        ("daemon_has_left_session_and_terminal", Outcome::Failed),
+        ("daemon_holds_nothing_of_its_caller", Outcome::Failed),
+        ("caller_waits_until_daemon_is_ready", Outcome::Passed),
+        ("lost_caller_is_epipe", Outcome::Passed),
+        ("failure_reaches_the_caller", Outcome::Passed),
+        ("second_start_is_eagain", Outcome::Passed),
+        ("stale_pid_file_is_taken_over", Outcome::Passed),
+    ];
+    let mut tests: Vec<Tested> = stages.map(|(name, outcome)| stage(name, outcome)).into();
+    tests[1] = Tested {
+        message: Some("the daemon still holds /dev/pts/0 as descriptor 0".into()),
+        file: Some("exercises/tests/ch02_daemonize.rs".into()),
+        line: Some(83),
+        ..tests[1].clone()
+    };
+    state.graded(Asked::Check, Ok(document("daemonize", tests)));
+    let mut terminal = Terminal::new(TestBackend::new(80, 18)).unwrap();
+    terminal
+        .draw(|frame| view::draw(frame, &mut state, Theme::with_colours()))
+        .unwrap();
+    let drawn = picture(terminal.backend().buffer());
+    let path = root.join("docs/watch.svg");
+    if std::env::var_os("SYSLAB_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == drawn,
+        "docs/watch.svg is not what watch draws: SYSLAB_BLESS=1 cargo test -p xtask readmes"
+    );
+}
+
+/// A screen as SVG, in the colours of a dark terminal.
+fn picture(buffer: &ratatui::buffer::Buffer) -> String {
+    use ratatui::style::{Color, Modifier};
+    use std::fmt::Write as _;
+    const COLUMN: f64 = 8.4;
+    const ROW: f64 = 18.0;
+    let (columns, rows) = (buffer.area.width, buffer.area.height);
+    let (width, height) = (
+        f64::from(columns) * COLUMN + 24.0,
+        f64::from(rows) * ROW + 24.0,
+    );
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+         font-family=\"ui-monospace, Menlo, Consolas, monospace\" font-size=\"14\">\n\
+         <title>cargo xtask watch: a verdict, as a sentence and as a difference</title>\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#12161c\"/>\n"
+    );
+    for row in 0..rows {
+        let mut column = 0;
+        while column < columns {
+            let cell = &buffer[(column, row)];
+            let style = cell.style();
+            let from = column;
+            let mut run = String::new();
+            while column < columns && buffer[(column, row)].style() == style {
+                run.push_str(buffer[(column, row)].symbol());
+                column += 1;
+            }
+            if run.trim().is_empty() {
+                continue;
+            }
+            let colour = match style.fg {
+                Some(Color::Green) => "#4cc38a",
+                Some(Color::Red) => "#ff7b72",
+                Some(Color::Yellow) => "#e3b341",
+                Some(Color::Cyan) => "#6cb6ff",
+                _ if style.add_modifier.contains(Modifier::DIM) => "#8b949e",
+                _ => "#e6edf3",
+            };
+            let bold = style.add_modifier.contains(Modifier::BOLD);
+            let _ = writeln!(
+                text,
+                "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\"{} textLength=\"{:.1}\" xml:space=\"preserve\">{}</text>",
+                12.0 + f64::from(from) * COLUMN,
+                26.0 + f64::from(row) * ROW,
+                if bold { " font-weight=\"bold\"" } else { "" },
+                f64::from(column - from) * COLUMN,
+                crate::mime::escaped(&run),
+            );
+        }
+    }
+    text + "</svg>\n"
+}

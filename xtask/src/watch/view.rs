@@ -46,6 +46,11 @@ impl Theme {
     }
 
     #[cfg(test)]
+    pub(super) fn with_colours() -> Self {
+        Self { colours: true }
+    }
+
+    #[cfg(test)]
     pub(super) fn without_colours() -> Self {
         Self { colours: false }
     }
