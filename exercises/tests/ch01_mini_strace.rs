@@ -5,6 +5,7 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch01_system_calls/mini_strace.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch01_system_calls/mini_strace.rs")]
 mod mini_strace;
+mod tracing;
 
 use libc::{ENOENT, ENOTDIR, SIGKILL};
 use mini_strace::{Arg, Call, Summary, shape, trace};
@@ -19,6 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tracing::{kernel_saw, line, quoted};
 
 /// Where a wrong loop has no end. Programs are traced; a busy machine makes that slow.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -417,10 +419,6 @@ fn words(arg: &Arg) -> String {
     }
 }
 
-fn quoted(bytes: &[u8]) -> String {
-    format!("\"{}\"", bytes.escape_ascii())
-}
-
 /// Makes it and opens it for both, so that nobody waits for the other end.
 fn open_fifo(path: &Path) -> File {
     mkfifo(path, Mode::S_IRWXU).unwrap();
@@ -467,7 +465,8 @@ fn compare(command: impl Fn() -> Command) -> usize {
             pids.push(*pid);
         }
     }
-    let seen = kernel_saw(command());
+    let shape = |number| shape(number).map(|shape| (shape.name, shape.args));
+    let seen = kernel_saw(command(), shape);
     for (index, seen) in seen.iter().enumerate() {
         let by = if index == 0 {
             shown.clone()
@@ -500,107 +499,6 @@ fn compare(command: impl Fn() -> Command) -> usize {
         pids.len()
     );
     seen.len()
-}
-
-/// The calls of each process of a command, from our own tracer.
-fn kernel_saw(mut command: Command) -> Vec<Vec<String>> {
-    let run = Child::new()
-        .limit(LIMIT)
-        .traced()
-        .run(|| command.status().is_ok());
-    let mut processes: Vec<Vec<String>> = Vec::new();
-    let calls = run.calls.clone();
-    assert!(run.returned(), "the test cannot run {command:?}");
-    for (process, calls) in calls.by_process().values().skip(1).enumerate() {
-        // What the process that becomes the command does before is std's.
-        let loaded = calls
-            .iter()
-            .position(|call| call.is("exec") && call.errno().is_none());
-        let start = match process {
-            0 => loaded.map_or(0, |at| at + 1),
-            _ => 0,
-        };
-        let lines = calls.iter().skip(start).filter_map(|call| {
-            let shape = shape(call.number);
-            let (name, kinds) = match shape {
-                Some(shape) => (shape.name.to_owned(), shape.args),
-                None => (format!("syscall_{}", call.number), "xxxxxx"),
-            };
-            assert!(
-                shape.is_none() || name == call.name,
-                "the call with number {} is {}, and shape says {name}",
-                call.number,
-                call.name
-            );
-            let args = kinds
-                .chars()
-                .zip(call.args)
-                .map(|(kind, value)| match kind {
-                    'd' => (value as i32).to_string(),
-                    'l' => (value as i64).to_string(),
-                    's' if value != 0 => quoted(call.path().unwrap_or_default().as_bytes()),
-                    _ => format!("{value:#x}"),
-                });
-            line(&name, &args.collect::<Vec<_>>(), call.result)
-        });
-        processes.push(lines.collect());
-    }
-    processes
-}
-
-/// A call in words that are the same in each run; none where the moment of a signal decides about it.
-fn line(name: &str, args: &[String], result: Option<Result<i64, i32>>) -> Option<String> {
-    const CHANCE: [&str; 7] = [
-        "rt_sigprocmask",
-        "rt_sigreturn",
-        "rt_sigsuspend",
-        "restart_syscall",
-        "wait4",
-        "waitid",
-        "futex",
-    ];
-    const OF_PROCESSES: [&str; 14] = [
-        "clone",
-        "clone3",
-        "fork",
-        "vfork",
-        "getpid",
-        "getppid",
-        "gettid",
-        "getpgid",
-        "getpgrp",
-        "setpgid",
-        "setsid",
-        "kill",
-        "tgkill",
-        "set_tid_address",
-    ];
-    if CHANCE.contains(&name) {
-        return None;
-    }
-    let of_processes = OF_PROCESSES.contains(&name);
-    let address = |value: u64| value >= 0x40_0000;
-    let args = args.iter().map(|arg| {
-        let bits = arg
-            .strip_prefix("0x")
-            .and_then(|bits| u64::from_str_radix(bits, 16).ok());
-        match bits {
-            Some(bits) if address(bits) => "an address".to_owned(),
-            None if of_processes => "a process".to_owned(),
-            _ => arg.clone(),
-        }
-    });
-    let result = match result {
-        None => "?".to_owned(),
-        Some(Err(errno)) => observe::Errno(errno).name(),
-        Some(Ok(1..)) if of_processes => "a process".to_owned(),
-        Some(Ok(value)) if address(value as u64) => "an address".to_owned(),
-        Some(Ok(value)) => value.to_string(),
-    };
-    Some(format!(
-        "{name}({}) = {result}",
-        args.collect::<Vec<_>>().join(", ")
-    ))
 }
 
 /// In words: how a command ended, or why it was not traced.
