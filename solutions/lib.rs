@@ -15,6 +15,7 @@ pub mod ch02_processes {
     pub mod cgi;
     pub mod daemonize;
     pub mod mini_init;
+    pub mod path_lookup;
 }
 
 /// Signals and inter-process communication.
