@@ -16,6 +16,7 @@ pub mod ch02_processes {
     pub mod daemonize;
     pub mod mini_init;
     pub mod path_lookup;
+    pub mod redirect;
 }
 
 /// Signals and inter-process communication.
