@@ -59,6 +59,9 @@ impl Store {
     ///   them, what does lie there is a torn end: it is cut off.
     /// - If one does, something in the middle is damaged, and the log is left as it is.
     /// - What a crash in the middle of `compact` or of the first `open` has left is removed.
+    /// - All that it shows is on the disk when it returns. Whoever wrote it may have been killed before he came
+    ///   to fsync(2); or that failed: then the kernel counts the pages as written all the same, a later
+    ///   fsync says `Ok` to them, and only writing the bytes again gets them to the disk.
     ///
     /// # Errors
     /// - [`io::ErrorKind::InvalidData`]: `log` is damaged in the middle, or does not begin with its first 8 bytes.
@@ -67,7 +70,7 @@ impl Store {
     pub fn open(directory: &Path) -> io::Result<Store> {
         // TODO: 1. An empty log, made as `compact` makes a short one: never is there a half of it.
         //       2. Read the whole records into the map. A length may be any number: look before you slice.
-        //       3. Torn or damaged? Is anything you have read not yet on the disk? A name, too?
+        //       3. Torn or damaged? Which record that you have read may not be on the disk? A name, too?
         //       4. Nobody else may have it open; and `compact` will put another file in the log's place.
         todo!("read the log, or make an empty one")
     }

@@ -17,7 +17,8 @@ use std::path::Path;
 use std::slice::from_ref;
 use storing::{
     Disk, Files, HOME, Line, MAGIC, Step, World, applied, assert_result, commit, contents,
-    cut_power, files, go_wrong, log, open, record, recover, remove, set, told, torn,
+    cut_power, cut_power_after_failed_sync, files, go_wrong, log, open, record, recover, remove,
+    set, told, torn,
 };
 
 #[test]
@@ -474,6 +475,22 @@ fn power_cut_after_a_crash_loses_nothing_that_was_shown() {
         disk,
         &[old],
         &steps,
+    );
+}
+
+#[test]
+fn failed_sync_is_not_believed_later() {
+    if !observe::needs("ptrace") {
+        return;
+    }
+    let old = three();
+    let new = [&old[..], &[more()]].concat();
+    cut_power_after_failed_sync(
+        "a commit whose fsync failed, and the store was opened again",
+        &log(&old).0,
+        &[old, new],
+        &more(),
+        &[Step::Commit(vec![set("a", "after the failure")])],
     );
 }
 

@@ -73,6 +73,9 @@ impl Store {
     ///   them, what does lie there is a torn end: it is cut off.
     /// - If one does, something in the middle is damaged, and the log is left as it is.
     /// - What a crash in the middle of `compact` or of the first `open` has left is removed.
+    /// - All that it shows is on the disk when it returns. Whoever wrote it may have been killed before he came
+    ///   to fsync(2); or that failed: then the kernel counts the pages as written all the same, a later
+    ///   fsync says `Ok` to them, and only writing the bytes again gets them to the disk.
     ///
     /// # Errors
     /// - [`io::ErrorKind::InvalidData`]: `log` is damaged in the middle, or does not begin with its first 8 bytes.

@@ -31,6 +31,8 @@ pub struct Disk {
 struct File {
     synced: Vec<u8>,
     pending: Vec<Change>,
+    /// So many of them were to be synced, and that failed: their pages count as written.
+    given_up: usize,
 }
 
 #[derive(Clone)]
@@ -103,12 +105,16 @@ impl Disk {
 
     /// Follows one call. Whether it changed what the disk has, or may have.
     pub fn follow(&mut self, call: &Call) -> bool {
+        let fd = call.args[0] as i32;
+        let description = self.descriptors.get(&fd).copied();
+        let file = description.and_then(|it| self.descriptions[it].file);
         let Some(Ok(result)) = call.result else {
+            if let (true, Some(libc::EIO), Some(file)) = (call.is("fsync"), call.errno(), file) {
+                self.files[file].given_up = self.files[file].pending.len();
+            }
             return false;
         };
         let result = result as usize;
-        let fd = call.args[0] as i32;
-        let description = self.descriptors.get(&fd).copied();
         let third = call.args[3] as usize;
         match call.family {
             "open" => return self.open(call, result as i32),
@@ -129,7 +135,7 @@ impl Disk {
             "truncate" => {
                 let file = match call.path() {
                     Some(_) => self.name(&place(call)).and_then(|name| self.named(&name)),
-                    None => description.and_then(|it| self.descriptions[it].file),
+                    None => file,
                 };
                 if let Some(file) = file {
                     self.files[file]
@@ -273,8 +279,11 @@ impl Disk {
     }
 
     fn add(&mut self, synced: Vec<u8>) -> usize {
-        let pending = Vec::new();
-        self.files.push(File { synced, pending });
+        self.files.push(File {
+            synced,
+            pending: Vec::new(),
+            given_up: 0,
+        });
         self.files.len() - 1
     }
 
@@ -326,9 +335,12 @@ impl File {
         bytes
     }
 
+    /// Of what was given up only what has been written again gets to the disk.
     fn sync(&mut self) {
-        self.synced = self.cached();
-        self.pending.clear();
+        let written = self.pending.split_off(self.given_up);
+        self.synced = self.with(&written);
+        self.pending.retain(|lost| !lost.covered(&written));
+        self.given_up = self.pending.len();
     }
 
     /// What the disk may have of it, and in words what is missing.
@@ -376,6 +388,20 @@ impl Change {
                 file[*at..end].copy_from_slice(bytes);
             }
         }
+    }
+
+    /// Whether these changes, later ones, leave nothing of it.
+    fn covered(&self, later: &[Change]) -> bool {
+        let Change::Write { at, bytes } = self else {
+            return false;
+        };
+        (*at..at + bytes.len()).all(|byte| {
+            later.iter().any(|change| match change {
+                Change::Write { at, bytes } => (*at..at + bytes.len()).contains(&byte),
+                Change::Length(length) => byte >= *length,
+                Change::AtLeast(_) => false,
+            })
+        })
     }
 
     /// What may be there of it.

@@ -4,9 +4,9 @@
 //! of them a store is opened: what was acknowledged before the cut has to be there.
 
 use super::recovery::recover;
-use super::world::{Contents, World, applied, commit, contents, open, with, words};
+use super::world::{Contents, World, applied, commit, contents, files, open, with, words};
 use super::{Cut, Disk, Line};
-use observe::{Calls, Child, Failure, errno};
+use observe::{Action, Calls, Child, Failure, Fault, Run, errno};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
@@ -43,6 +43,49 @@ pub fn cut_power(
         fs::write(world.store.join(name), bytes).unwrap();
     }
     let run = Child::new().bytes(1 << 20).run(|| work(&world, steps));
+    judge(case, &world, disk, before, steps, run)
+}
+
+/// The same with a commit before it whose fsync(2) fails: the pages of what it has written count as written then.
+#[track_caller]
+pub fn cut_power_after_failed_sync(
+    case: &str,
+    log: &[u8],
+    before: &[Vec<Vec<Line>>],
+    lost: &[Line],
+    steps: &[Step],
+) {
+    let opening = World::new(Some(log.to_vec()));
+    let run = Child::new().traced().run(|| open(&opening.store).map(drop));
+    let fault =
+        Fault::new("fsync", Action::Fail(libc::EIO)).nth(run.calls.count("fsync") as u32 + 1);
+    let world = World::new(Some(log.to_vec()));
+    let run = Child::new().bytes(1 << 20).fault(fault).run(|| {
+        let mut store = open(&world.store)?;
+        // That it fails is another test's.
+        let _ = commit(&mut store, lost);
+        drop(store);
+        work(&world, steps)
+    });
+    judge(
+        case,
+        &world,
+        Disk::new(HOME, &files(log)),
+        before,
+        steps,
+        run,
+    );
+}
+
+#[track_caller]
+fn judge(
+    case: &str,
+    world: &World,
+    disk: Disk,
+    before: &[Vec<Vec<Line>>],
+    steps: &[Step],
+    run: Run<Result<Vec<Contents>, Failure>>,
+) -> BTreeMap<String, BTreeSet<String>> {
     let calls = run.calls.clone();
     let shown = run.returned();
     let shown = shown.unwrap_or_else(|failure| panic!("{case}: failed with {failure}"));
@@ -63,7 +106,7 @@ pub fn cut_power(
         "{case}: what the store shows, opened and after each step"
     );
 
-    let moments = moments(case, disk, &calls, &world);
+    let moments = moments(case, disk, &calls, world);
     let found = recover(moments.iter().map(|moment| moment.cut.files.clone()));
     let mut seen = BTreeMap::<String, BTreeSet<String>>::new();
     for (moment, found) in moments.iter().zip(found) {
