@@ -107,6 +107,15 @@ fn draw(processes: &[Process]) -> Picture {
             things.push(&held.target);
         }
     }
+    // Each beside those that hold it: fewer lines cross.
+    things.sort_by_key(|thing| {
+        let held = shown.iter().flat_map(Process::shown).enumerate();
+        let rows: Vec<usize> = held
+            .filter(|(_, held)| held.target == **thing)
+            .map(|(row, _)| row)
+            .collect();
+        100 * rows.iter().sum::<usize>() / rows.len().max(1)
+    });
     let title = format!(
         "{} of {}",
         number::things(things.len(), "connection"),

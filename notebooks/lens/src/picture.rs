@@ -47,9 +47,14 @@ impl Picture {
         self.html.clone()
     }
 
+    /// Shows it now, in the middle of a cell.
+    pub fn show(&self) {
+        show(&self.blocks());
+    }
+
     /// Shows it as the output of a cell: evcxr calls this.
     pub fn evcxr_display(&self) {
-        show(&self.blocks());
+        self.show();
     }
 
     /// Shows it in the place of what was shown under this name before: a picture that moves.
