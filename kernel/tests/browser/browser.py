@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-NOTEBOOK = "01-system-calls"
+NOTEBOOK = "02-processes"
 PATIENCE = int(os.environ.get("SYSLAB_PATIENCE", "180")) * 1000  # ms: the slowest machine is no failure
 SCRATCH = [
     ("let kept = 41;", []),
@@ -107,7 +107,7 @@ def text_of(outputs: list[dict]) -> str:
 def welcome(page: Page) -> None:
     page.open("notebooks/00-welcome.ipynb")
     page.page.get_by_role("heading", name="Welcome to syslab").first.wait_for(timeout=PATIENCE)
-    link = page.page.locator(".jp-RenderedMarkdown a", has_text="System calls").first
+    link = page.page.locator(".jp-RenderedMarkdown a", has_text="Processes").first
     assert link.get_attribute("href"), "the map has no link to chapter 2"
     page.picture("welcome")
 
