@@ -20,8 +20,8 @@ use std::ops::RangeInclusive;
 /// Fills `buf` with random bytes by getrandom(2), flags 0, with as many calls as it takes.
 ///
 /// - Each call asks for exactly the bytes that are still missing. An empty `buf` makes no call.
-/// - The kernel gives at most 33554431 bytes at once (random(7)), and fewer when a signal comes.
-///   Bytes that have come are kept.
+/// - The kernel may give fewer: up to 256 bytes come at once, of more a part when a signal comes, and
+///   older kernels never give more than 33554431. Bytes that have come are kept.
 /// - A call that ended with `EINTR` is made again, as often as that happens.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::process::abort;
 
-/// More than getrandom(2) gives at once: "33554431 bytes", says random(7).
+/// More than kernels before 5.18 give at once: 33554431 bytes.
 const LARGE: usize = 40 << 20;
 
 #[test]

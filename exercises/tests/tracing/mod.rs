@@ -86,9 +86,16 @@ pub fn line(name: &str, args: &[String], result: Option<Result<i64, i32>>) -> Op
     if CHANCE.contains(&name) {
         return None;
     }
+    // Registers that a call may leave unused hold whatever was in them before.
+    const OPTIONAL: [&str; 4] = ["clone", "fcntl", "ioctl", "prctl"];
+    let certain = match name {
+        name if name.starts_with("syscall_") => 0,
+        name if OPTIONAL.contains(&name) => 2,
+        _ => args.len(),
+    };
     let of_processes = OF_PROCESSES.contains(&name);
     let address = |value: u64| value >= 0x40_0000;
-    let args = args.iter().map(|arg| {
+    let args = args.iter().take(certain).map(|arg| {
         let bits = arg
             .strip_prefix("0x")
             .and_then(|bits| u64::from_str_radix(bits, 16).ok());
