@@ -4,23 +4,18 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch01_system_calls/copy_fd.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch01_system_calls/copy_fd.rs")]
 mod copy_fd;
+mod copying;
 
 use copy_fd::copy_fd;
+use copying::{BLOCK, LIMIT, Site, bytes, data_of, punch};
 use libc::{EBADF, EINTR, EINVAL, EIO, EISDIR, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EPIPE, EXDEV};
 use nix::unistd::{Whence, lseek};
-use observe::{Action, Calls, Child, Failure, Fault, Run, Scratch, assert_seen};
+use observe::{Action, Calls, Child, Failure, Fault, assert_seen};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsFd;
 
-/// Where a wrong loop has no end.
-const LIMIT: Duration = Duration::from_secs(8);
 const WAYS: [&str; 5] = ["copy_file_range", "sendfile", "splice", "read", "write"];
 
 #[test]
@@ -72,7 +67,7 @@ fn fastest_way_is_taken() {
     ] {
         let pair = format!("{from} to {to}");
         let site = Site::new();
-        let (run, arrived) = site.pair(from, to, Child::new().traced());
+        let (run, arrived) = site.pair(from, to, Child::new().traced(), copy);
         let calls = run.calls.only(&WAYS);
         assert_copied(&pair, &run.returned(), &bytes());
         assert_arrived(&pair, &arrived, &bytes());
@@ -121,7 +116,7 @@ fn refused_way_is_followed_by_the_next() {
                 child = child.fault(part).fault(refuse);
             }
             let site = Site::new();
-            let (run, arrived) = site.pair("file", "file", child);
+            let (run, arrived) = site.pair("file", "file", child, copy);
             let calls = run.calls.only(&WAYS);
             assert_copied(&what, &run.returned(), &bytes());
             assert_arrived(&what, &arrived, &bytes());
@@ -136,7 +131,7 @@ fn refused_way_is_followed_by_the_next() {
         Action::Fail(ENOSYS),
     );
     let site = Site::new();
-    let (run, arrived) = site.pair("pipe", "pipe", Child::new().fault(refuse.always()));
+    let (run, arrived) = site.pair("pipe", "pipe", Child::new().fault(refuse.always()), copy);
     let what = "a pipe to a pipe, and only read and write work";
     assert_copied(what, &run.returned(), &bytes());
     assert_arrived(what, &arrived, &bytes());
@@ -166,7 +161,7 @@ fn short_counts_and_interruptions_lose_nothing() {
         }
         let what = format!("{from} to {to}, in small pieces with interruptions");
         let site = Site::new();
-        let (run, arrived) = site.pair(from, to, child);
+        let (run, arrived) = site.pair(from, to, child, copy);
         assert_copied(&what, &run.returned(), &bytes());
         assert_arrived(&what, &arrived, &bytes());
     }
@@ -188,7 +183,7 @@ fn size_of_zero_is_no_end() {
         // What a kernel says that believes the size.
         let nothing = Fault::new(believing, Action::Short(0)).always();
         let site = Site::new();
-        let (run, arrived) = site.pair("file", "file", Child::new().fault(nothing));
+        let (run, arrived) = site.pair("file", "file", Child::new().fault(nothing), copy);
         let what = format!("{} moved 0 bytes", believing.join(" and "));
         assert_copied(&what, &run.returned(), &bytes());
         assert_arrived(&what, &arrived, &bytes());
@@ -318,7 +313,7 @@ fn other_errnos_come_at_once() {
         let child = Child::new()
             .fault(Fault::new(&WAYS[..index], Action::Fail(EXDEV)).times(index as u32))
             .fault(Fault::new(WAYS[index], Action::Fail(errno)).always());
-        let (run, _) = site.pair("file", "file", child);
+        let (run, _) = site.pair("file", "file", child, copy);
         let calls = run.calls.only(&WAYS);
         let what = format!("when {} fails", WAYS[index]);
         assert_failed(&what, &run.returned(), errno);
@@ -330,121 +325,9 @@ fn other_errnos_come_at_once() {
     }
 }
 
-/// What files are laid out in: no file system or page is larger.
-const BLOCK: usize = 64 << 10;
-
-/// Two files.
-struct Site {
-    scratch: Scratch,
-    from: PathBuf,
-    to: PathBuf,
-}
-
-impl Site {
-    fn new() -> Site {
-        let scratch = Scratch::new();
-        let [from, to] = ["from", "to"].map(|name| scratch.join(name));
-        Site { scratch, from, to }
-    }
-
-    /// The file to be copied, open for reading.
-    fn from(&self, contents: &[u8]) -> File {
-        fs::write(&self.from, contents).unwrap();
-        File::open(&self.from).unwrap()
-    }
-
-    /// The file that becomes the copy, open for writing.
-    fn to(&self, contents: &[u8]) -> File {
-        fs::write(&self.to, contents).unwrap();
-        File::options().write(true).open(&self.to).unwrap()
-    }
-
-    fn text(&self) -> String {
-        fs::read(&self.to).unwrap().escape_ascii().to_string()
-    }
-
-    /// Copies `bytes` from one kind of descriptor to another in `child`; what arrived.
-    fn pair(&self, from: &str, to: &str, child: Child) -> (Run<Result<u64, Failure>>, Vec<u8>) {
-        let source: OwnedFd = match from {
-            "file" => self.from(&bytes()).into(),
-            "pipe" => {
-                let (reader, mut writer) = io::pipe().unwrap();
-                writer.write_all(&bytes()).unwrap();
-                reader.into()
-            }
-            _ => {
-                let (reader, mut writer) = UnixStream::pair().unwrap();
-                writer.write_all(&bytes()).unwrap();
-                writer.shutdown(Shutdown::Write).unwrap();
-                reader.into()
-            }
-        };
-        let (sink, mut reader): (OwnedFd, Option<File>) = match to {
-            "file" => (self.to(b"").into(), None),
-            "O_APPEND file" => {
-                self.to(b"");
-                let append = File::options().append(true).open(&self.to).unwrap();
-                (append.into(), None)
-            }
-            "pipe" => {
-                let (reader, writer) = io::pipe().unwrap();
-                (writer.into(), Some(File::from(OwnedFd::from(reader))))
-            }
-            _ => {
-                let (reader, writer) = UnixStream::pair().unwrap();
-                (writer.into(), Some(File::from(OwnedFd::from(reader))))
-            }
-        };
-        let child = child.keep(&source).keep(&sink).limit(LIMIT);
-        let started = child.start(|| copy(&source, &sink));
-        // The child's are the only ones left.
-        drop(sink);
-        let mut arrived = Vec::new();
-        match &mut reader {
-            Some(reader) => {
-                reader.read_to_end(&mut arrived).unwrap();
-            }
-            None => {
-                started.ended();
-                arrived = fs::read(&self.to).unwrap();
-            }
-        }
-        (started.wait(), arrived)
-    }
-}
-
-/// What is copied where it matters only that it is much: no two pages are the same.
-fn bytes() -> Vec<u8> {
-    (0..50_000_u32)
-        .map(|number| (number * 7 / 255) as u8)
-        .collect()
-}
-
 /// Runs in the child.
 fn copy(from: &impl AsFd, to: &impl AsFd) -> Result<u64, Failure> {
     observe::errno(copy_fd(from, to))
-}
-
-/// Writes data of these lengths into these blocks of a file, and nothing else.
-fn punch(path: &PathBuf, data: &[(u64, usize)], length: u64) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.set_len(length).unwrap();
-    for (block, length) in data {
-        let offset = block * BLOCK as u64;
-        file.write_all_at(&vec![b'd'; *length], offset).unwrap();
-    }
-}
-
-/// The blocks from `start` on in which a file has data, counted from there.
-fn data_of(path: &PathBuf, start: u64) -> Vec<u64> {
-    let file = File::open(path).unwrap();
-    let blocks = 0..(file.metadata().unwrap().len() - start).div_ceil(BLOCK as u64);
-    let has_data = |block: &u64| {
-        let begin = (start + block * BLOCK as u64) as i64;
-        let data = lseek(&file, begin, Whence::SeekData);
-        data.is_ok_and(|data| data < begin + BLOCK as i64)
-    };
-    blocks.filter(has_data).collect()
 }
 
 /// The ways by which bytes were moved, each once.
