@@ -1,14 +1,15 @@
 //! # Whose is a lock on a file?
 //!
-//! fcntl(2) locks bytes of a file, a *record*: any range, shared or exclusive. The lock binds only those
-//! who ask for it too, and the kernel takes it back when its owner is gone, crash or not.
+//! fcntl(2) locks bytes of a file, a *record*: any range, shared or exclusive. Such a lock is *advisory*: it
+//! stops nobody from reading or writing, only those who ask for a lock too. And the kernel takes it back when its
+//! owner is gone, crash or not.
 //!
-//! But who is the owner? Of POSIX's own locks (`F_SETLK`) it is the *process*. So two threads never exclude
-//! each other, both are let in; and when any part of the program, a library that you have never
-//! looked into, opens the same file and closes it again, all of the process's locks on it are gone. The
-//! manual page calls these semantics "broken".
-//! Linux has a second kind, whose owner is the *open file description*: what open(2) makes, and what
-//! dup(2) and fork(2) share (`F_OFD_SETLK`). You build the lock that one expects.
+//! But who is the owner? Of POSIX's own locks (`F_SETLK`) it is the *process*. So two threads never keep each
+//! other out; and when any part of the program, a library that you have never looked into, opens
+//! the same file and closes it again, all of the process's locks on it are gone. The manual page speaks of
+//! "unfortunate consequences". Linux has a second kind (`F_OFD_SETLK`), whose owner is the *open file
+//! description*: what each open(2) makes anew. A descriptor is only a number that leads to it; after dup(2)
+//! or fork(2) several lead to the same. You build the lock that one expects.
 //!
 //! - Manual: `man 2 fcntl` ("Advisory record locking", "Open file description locks"), `man 2 open`
 //!   (the difference between descriptor and description), `man 5 proc` (/proc/locks)
@@ -44,8 +45,8 @@ pub struct RecordLock {
 }
 
 impl RecordLock {
-    /// Locks the bytes `range` of the file at `path`, which need not be there yet: one may lock behind the
-    /// end of a file. `10..` and `..` go on for ever, over all that will be appended.
+    /// Locks the bytes `range` of the file at `path`. The bytes need not be there yet: one may lock behind the
+    /// end of a file, and `10..` and `..` go on for ever, over all that will be appended.
     ///
     /// # Errors
     /// - `EAGAIN`: somebody else has a lock that excludes this one.

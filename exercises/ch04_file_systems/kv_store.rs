@@ -3,7 +3,7 @@
 //! That it is still done after the power was cut in the next instant. A disk gets what was written in its own
 //! order, in pieces, or never; only what was synced is there for certain. So a database appends what it
 //! is told to a *log*, syncs, and only then says "done"; when it is opened again, it reads the log from the
-//! beginning. Whatever was cut off in the middle is at the end, and was not yet promised to anybody.
+//! beginning. If the power was cut while it wrote, the piece lies at the end, and nobody was told "done".
 //!
 //! Three traps. The end of a log may be *torn*, and that is no error; damage before the end is one, and whoever
 //! cuts the log off there throws away what he has promised. A log only grows, so sometimes a short
@@ -45,15 +45,16 @@ pub enum Change<'a> {
 ///   are all before it.
 /// - A directory belongs to one store at a time. Beside `log` nothing is left in it but, if you like,
 ///   a file `lock`.
-/// - The disk is told by write(2) and its kin, not through a mapping: the tests follow these calls.
+/// - Files change by open(2), write(2) and its kin, ftruncate(2), rename(2) and unlink(2), not through a mapping:
+///   the tests follow these calls, and cut the power after each of them in every way that a disk knows.
 #[derive(Debug)]
 pub struct Store {
     // TODO: the map, the log and where it ends, the directory. What else must outlive `compact`?
 }
 
 impl Store {
-    /// Opens the store in `directory`, which exists. Where there is no `log` yet, an empty one is made.
-    /// `directory` may be relative, and whoever has the store may call chdir(2) later.
+    /// Opens the store in `directory`, which exists. Where there is no `log` yet, an empty one is made, all at
+    /// once as by `compact`. `directory` may be relative, and whoever has the store may call chdir(2) later.
     ///
     /// - The whole records from the beginning on are the store. If no whole record lies anywhere behind
     ///   them, what does lie there is a torn end: it is cut off.
@@ -109,7 +110,8 @@ impl Store {
     }
 }
 
-/// The checksum of a record: CRC-32, as in Ethernet, gzip and PNG, of all `parts` one after the other. Given.
+/// The checksum of a record: CRC-32, as in Ethernet, gzip and PNG, of all `parts` one after the other. This one
+/// is given.
 #[must_use]
 pub fn checksum(parts: &[&[u8]]) -> u32 {
     /// What eight steps make of each byte: the polynomial, lowest bit first.

@@ -38,8 +38,8 @@ pub struct RecordLock {
 }
 
 impl RecordLock {
-    /// Locks the bytes `range` of the file at `path`, which need not be there yet: one may lock behind the
-    /// end of a file. `10..` and `..` go on for ever, over all that will be appended.
+    /// Locks the bytes `range` of the file at `path`. The bytes need not be there yet: one may lock behind the
+    /// end of a file, and `10..` and `..` go on for ever, over all that will be appended.
     ///
     /// # Errors
     /// - `EAGAIN`: somebody else has a lock that excludes this one.

@@ -3,7 +3,8 @@
 //! Follows the system calls of a program in one directory. What it wrote is in the page cache; what it synced is on
 //! the disk. In between any part of it may be there: nothing, all, the first changes without the last, the last
 //! without an earlier one, a write as far as a sector or with zeros where a sector is missing. Names reach the disk
-//! in the order in which they were made, as on every file system with a journal, but when they like.
+//! in the order in which they were made, as on every file system with a journal, but when they like. What was to be
+//! synced when that failed counts as written from then on, so no later sync writes it.
 
 use crate::replacing::{WRITES, place};
 use observe::{Arg, Call};
@@ -115,7 +116,7 @@ impl Disk {
             return false;
         };
         let result = result as usize;
-        let third = call.args[3] as usize;
+        let offset = call.args[3] as usize;
         match call.family {
             "open" => return self.open(call, result as i32),
             "close" => {
@@ -168,7 +169,7 @@ impl Disk {
                 self.names_become(|names| names.retain(|name, _| gone.as_ref() != Some(name)));
             }
             family if WRITES.contains(&family) => {
-                let at = family.starts_with('p').then_some(third);
+                let at = family.starts_with('p').then_some(offset);
                 return description.is_some_and(|it| self.write(it, at, written(call)));
             }
             _ => return false,
