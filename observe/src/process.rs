@@ -24,6 +24,8 @@ pub struct Process {
     pub session: i32,
     /// Device number of the controlling terminal, 0 for none.
     pub tty_nr: i32,
+    /// The foreground process group of that terminal, -1 without one.
+    pub tpgid: i32,
     /// The command's name, at most 15 bytes.
     pub name: String,
     /// The arguments, argv.
@@ -100,6 +102,7 @@ impl Process {
             pgrp: stat.pgrp,
             session: stat.session,
             tty_nr: stat.tty_nr,
+            tpgid: stat.tpgid,
             name: status.text("Name"),
             command: command(pid),
             state: stat.state,
@@ -169,6 +172,11 @@ impl Process {
     /// Whether it has a controlling terminal.
     pub fn has_terminal(&self) -> bool {
         self.tty_nr != 0
+    }
+
+    /// Whether it is in its terminal's foreground process group: it may read, and ^C reaches it.
+    pub fn in_foreground(&self) -> bool {
+        self.pgrp == self.tpgid
     }
 
     /// Whether `signal` has a handler.

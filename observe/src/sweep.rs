@@ -110,6 +110,7 @@ pub(crate) struct Stat {
     pub(crate) pgrp: i32,
     pub(crate) session: i32,
     pub(crate) tty_nr: i32,
+    pub(crate) tpgid: i32,
 }
 
 impl Stat {
@@ -125,6 +126,7 @@ impl Stat {
             pgrp: fields.next()?.parse().ok()?,
             session: fields.next()?.parse().ok()?,
             tty_nr: fields.next()?.parse().ok()?,
+            tpgid: fields.next()?.parse().ok()?,
         })
     }
 }

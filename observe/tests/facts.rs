@@ -51,7 +51,7 @@ fn a_child_on_a_terminal_leads_a_session_that_has_it() {
     assert_eq!(run.terminal_text(), "said on the terminal\n");
     assert_eq!(run.stdout, b"");
     let process = run.returned();
-    assert!(process.leads_session() && process.has_terminal());
+    assert!(process.leads_session() && process.has_terminal() && process.in_foreground());
     let facts = process.facts();
     assert_eq!(facts.session, "the one it was started in, which it leads");
     assert_eq!(facts.descriptors[&0], "the terminal, read and write");
