@@ -17,6 +17,7 @@ pub mod ch02_processes {
     pub mod mini_init;
     pub mod path_lookup;
     pub mod redirect;
+    pub mod mini_shell;
 }
 
 /// Signals and inter-process communication.

@@ -409,6 +409,12 @@ fn many_requests_run_side_by_side() {
     let started = started.does("run four requests side by side", |started| {
         holding(started).len() == REQUESTS
     });
+    // A program that has just started reads files of its own: its libraries, its language.
+    let settled = |started: &Started<Vec<Answer>>| {
+        let mut programs = holding(started).into_iter();
+        programs.all(|program| program.descriptors.above_stderr().is_empty())
+    };
+    started.until(Duration::from_secs(2), settled);
     let programs = holding(&started);
     for program in &programs {
         let above = program.descriptors.above_stderr();
