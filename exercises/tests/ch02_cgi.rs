@@ -9,8 +9,8 @@ mod gateway;
 
 use cgi::LARGEST_BODY;
 use gateway::{
-    Answer, Connection, Headers, NEXT, PRINT_ENVIRONMENT, Site, answered, at_next, executable,
-    parsed, parsed_by, stands_at_next,
+    Answer, Connection, Headers, NEXT, PRINT_ENVIRONMENT, Site, answered, at_next, parsed,
+    parsed_by, stands_at_next,
 };
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -341,9 +341,7 @@ fn failure_of_the_program_is_a_status() {
     site.script("no_header", "echo hello; echo; echo world");
     site.script("no_status", "printf 'Status: fine\n\n'");
     site.script("exits_3", &format!("{whole}; exit 3"));
-    let orphan = "#!/usr/bin/no-such-interpreter\n";
-    site.scratch.write("no_interpreter", orphan);
-    executable(&site.scratch.join("no_interpreter"));
+    site.program("no_interpreter", "#!/usr/bin/no-such-interpreter\n");
     site.scratch.write("not_executable", "#!/bin/sh\n");
     fs::create_dir(site.scratch.join("directory")).unwrap();
 

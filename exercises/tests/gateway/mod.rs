@@ -1,10 +1,8 @@
 //! What stands around a program that answers requests: its directory, the client's connection, what it printed.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::process::Command;
 
 use observe::{Child, Failure, Run, Scratch, errno};
 
@@ -35,7 +33,17 @@ impl Site {
     }
 
     pub fn script(&self, name: &str, text: &str) {
-        executable(&self.scratch.write(name, format!("#!/bin/sh\n{text}\n")));
+        self.program(name, &format!("#!/bin/sh\n{text}\n"));
+    }
+
+    /// Written by another process: a test beside this one may fork just now, and while its copy has the file open
+    /// for writing, execve(2) fails with ETXTBSY.
+    pub fn program(&self, name: &str, text: &str) {
+        let write = Command::new("/bin/sh")
+            .args(["-c", r#"printf %s "$1" >"$0" && chmod 755 "$0""#])
+            .args([self.scratch.join(name).as_os_str(), text.as_ref()])
+            .status();
+        assert!(write.is_ok_and(|status| status.success()));
     }
 
     /// Calls the exercise; in a child.
@@ -150,8 +158,4 @@ pub fn parsed_by(body: &[u8], separator: char) -> BTreeMap<String, String> {
     lines
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect()
-}
-
-pub fn executable(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
