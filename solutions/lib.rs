@@ -25,6 +25,7 @@ pub mod ch03_signals_ipc {
     pub mod graceful_shutdown;
     pub mod priority_queue_ipc;
     pub mod shared_ring;
+    pub mod supervisor;
 }
 
 /// File systems.
