@@ -136,9 +136,6 @@ impl Descriptor {
         if self.terminal {
             return "the terminal".to_owned();
         }
-        if let Some((kind, _)) = self.link.split_once(":[") {
-            return format!("a {kind}");
-        }
         if let Some(name) = self.link.strip_prefix("/memfd:") {
             return match name.trim_end_matches(" (deleted)") {
                 "stdin" => "the test's input".to_owned(),
@@ -155,6 +152,9 @@ impl Descriptor {
                 "a"
             };
             return format!("{article} {kind}");
+        }
+        if let Some((kind, _)) = self.link.split_once(":[") {
+            return format!("a {kind}");
         }
         redact(&self.link)
     }

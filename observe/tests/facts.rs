@@ -239,6 +239,8 @@ fn descriptors_tell_target_mode_and_flags() {
             // SAFETY: fcntl with integers on an open descriptor.
             unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
             let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+            // SAFETY: integers only; the descriptor goes with this process.
+            unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
             let words = Process::me().descriptors.facts();
             drop((file, reader, writer, one, other));
             words.into_values().collect::<Vec<_>>()
@@ -252,6 +254,7 @@ fn descriptors_tell_target_mode_and_flags() {
             "a pipe, write, close-on-exec",
             "a socket, read and write, close-on-exec",
             "a socket, read and write, close-on-exec",
+            "an eventfd, read and write, close-on-exec",
         ]
     );
 }
