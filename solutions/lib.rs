@@ -15,9 +15,9 @@ pub mod ch02_processes {
     pub mod cgi;
     pub mod daemonize;
     pub mod mini_init;
+    pub mod mini_shell;
     pub mod path_lookup;
     pub mod redirect;
-    pub mod mini_shell;
 }
 
 /// Signals and inter-process communication.

@@ -55,6 +55,12 @@ pub(super) fn check(course: &Course, problems: &mut Vec<String>) {
         }
     }
     links(&course.root, &notebooks, problems);
+    let readme = std::fs::read_to_string(course.root.join("README.md")).unwrap_or_default();
+    for exercise in &course.exercises {
+        if !readme.contains(&format!("`{}`", exercise.slug)) {
+            problems.push(format!("README.md does not name {}", exercise.slug));
+        }
+    }
 }
 
 fn read_all(root: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Vec<Cell>> {
