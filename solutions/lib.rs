@@ -18,6 +18,7 @@ pub mod ch02_processes {
     pub mod mini_shell;
     pub mod path_lookup;
     pub mod redirect;
+    pub mod run_command;
 }
 
 /// Signals and inter-process communication.

@@ -1,0 +1,8 @@
+//! What the tests of programs that fork have in common: what a caller was before and after, and whether its copies
+//! keep to what a copy may do.
+
+mod allocator;
+mod caller;
+
+pub use allocator::{ALLOCATES, watch_copies};
+pub use caller::{Answer, answer, observed};
