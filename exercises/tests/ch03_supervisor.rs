@@ -115,7 +115,7 @@ fn config_that_is_wrong_starts_nobody() {
 fn log_has_whole_lines_and_last_words() {
     let site = Site::new();
     let lines = "i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; i=$((i+1)); done";
-    let long = "x=0123456789; for i in 1 2 3; do x=$x$x$x$x$x$x$x$x$x$x; done; echo $x";
+    let long = "x=0123456789; for i in 1 2 3; do x=$x$x$x$x$x$x$x$x$x$x; done; echo $x$x$x$x$x";
     let parts = "printf 'one, '; echo 'two' >&2; printf '\\nfour \\377 and a half'";
     let texts = [("parts", parts), ("long", long), ("lines", lines)];
     let scripts = texts.map(|(name, text)| {
@@ -169,13 +169,13 @@ fn log_has_whole_lines_and_last_words() {
     );
     let [long] = &site.said("long")[..] else {
         panic!(
-            "a line of 10000 bytes became {} in the log",
+            "a line of 50000 bytes became {} in the log",
             site.said("long").len()
         );
     };
     assert!(
-        *long == "0123456789".repeat(1000),
-        "a line of 10000 bytes has {} in the log",
+        *long == "0123456789".repeat(5000),
+        "a line of 50000 bytes has {} in the log",
         long.len()
     );
     let log = fs::read(site.path("log")).unwrap();
@@ -268,7 +268,12 @@ fn back_off_doubles_up_to_most_and_is_forgotten_after_calm() {
 
     // Six times it ends at once, so that the next wait were 6.4 s; then it stays.
     let site = Site::new();
-    let text = "echo \"up $$\"\necho >> \"$2/starts\"\nn=0; while read line; do n=$((n+1)); done < \"$2/starts\"\n[ $n -le 6 ] && exit\n$WAIT";
+    let text = r#"echo "up $$"
+        echo >> "$2/starts"
+        n=0
+        while read line; do n=$((n+1)); done < "$2/starts"
+        [ $n -le 6 ] && exit
+        $WAIT"#;
     let pace = Pace {
         first,
         most: LONG,

@@ -1,9 +1,10 @@
 //! # Who restarts what crashes, and stops it when asked?
 //!
-//! One loop around poll(2). Whatever can happen is a descriptor: a pidfd for each worker's end, a pipe for its output,
-//! a signalfd for what is asked of the supervisor; what has to happen at some time is the timeout. What is wanted of a worker
-//! (a command, or nothing) is kept apart from what there is of it (a process, or none), and every event only brings the second
-//! nearer to the first: so a SIGHUP while a worker is being stopped, or waits to be started, is no special case.
+//! One loop around poll(2). Whatever can happen is a descriptor: a pidfd for each worker's end, a pipe for its
+//! output, a signalfd for what is asked of the supervisor; what has to happen at some time is the timeout. What is
+//! wanted of a worker (a command, or nothing) is kept apart from what there is of it (a process, or none), and every
+//! event only brings the second nearer to the first: so a SIGHUP while a worker is being stopped, or waits to be
+//! started, is no special case.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -39,23 +40,24 @@ pub struct Pace {
 /// A line of `config` is a name, a program and its arguments, separated by blanks: `web /usr/bin/httpd -p 80`.
 /// Empty lines and those that begin with `#` say nothing. Each name stands there once.
 ///
-/// **Workers.** Each has one process at any time, never two. Its stdin is /dev/null, stdout and
-/// stderr are one pipe to the supervisor; no other descriptor is open, no signal blocked or ignored. When
-/// it ends, no matter how, it is waited for and started again, at the [`Pace`]; meanwhile the others are cared
-/// for. One that can't be started (no such program) is treated as if it had ended at once, and a line of
-/// the log that begins with `supervisor: ` names it.
+/// **Workers.** Each has one process at any time, never two. Its stdin is /dev/null, stdout and stderr are
+/// one pipe to the supervisor; no other descriptor is open, no signal blocked or ignored. When it ends, no
+/// matter how, it is waited for and started again, at the [`Pace`]; meanwhile the others are cared for.
+/// One that can't be started (no such program) is treated as if it had ended at once, and a line of the log
+/// that begins with `supervisor: ` names it.
 ///
 /// **Log.** Each line that the worker NAME prints becomes one line `NAME: line`, in their order, whole up to
 /// 64 KiB, byte for byte. A last line without `\n` gets one. All that a worker had printed when it ended is
 /// logged, also if it was killed; a child of its own that holds the pipe open delays nothing.
 ///
-/// **SIGHUP** reads `config` again. New workers are started; those that it no longer names are sent SIGTERM, and
-/// SIGKILL after the grace; those whose program or arguments are others likewise, and when the old process has
-/// ended, the new one is started. The rest notices nothing. If the file can't be read or is malformed,
-/// nothing changes, and a line of the log that begins with `supervisor: ` says so.
+/// **SIGHUP** reads `config` again. New workers are started. Those that it no longer names are sent SIGTERM,
+/// and SIGKILL after the grace. Those whose program or arguments are others likewise, and the new process is
+/// started when the old one has ended, without any other wait. The rest notices nothing. If the file can't
+/// be read or is malformed, nothing changes, and a line of the log that begins with `supervisor: ` says so.
 ///
-/// **SIGTERM** starts nobody any more: every worker is sent SIGTERM, and SIGKILL after the grace. When the last one was waited
-/// for, `supervise` returns, and nothing that it opened is left open. Both signals may come at any moment from when the first worker runs.
+/// **SIGTERM** starts nobody any more: every worker is sent SIGTERM, and SIGKILL after the grace. When the
+/// last one was waited for, `supervise` returns, and nothing that it opened is left open. Both signals may
+/// come at any moment from when the first worker runs.
 ///
 /// Children of this process that are no workers are left alone: whoever started them can wait for them.
 ///

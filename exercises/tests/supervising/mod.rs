@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use libc::SIGTERM;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use observe::{Child, Failure, Left, Process, Run, Scratch, Started, errno};
+use observe::{Child, Descriptor, Failure, Left, Process, Run, Scratch, Started, errno};
 
 use super::{Pace, supervise};
 
@@ -29,7 +29,7 @@ pub const QUICK: Pace = Pace {
     grace: LONG,
 };
 
-/// What `supervise` gave, and how a child that is no worker ended, if there was one.
+/// What `supervise` gave; how a child that is no worker ended, if there was one, or which descriptors are left.
 pub type Ended = Result<String, Failure>;
 
 /// A directory with a config, scripts and a log.
@@ -80,6 +80,16 @@ impl Site {
         errno(log.and_then(|log| supervise(&self.path("config"), pace, log)))
     }
 
+    /// The same; what it left open, in words.
+    fn supervise_and_look(&self, pace: Pace) -> Ended {
+        let before = Process::me().descriptors;
+        self.supervise(pace)?;
+        let mut after = Process::me().descriptors;
+        after.0.retain(|fd, _| before.get(*fd).is_none());
+        let left: Vec<String> = after.0.values().map(Descriptor::target).collect();
+        Ok(left.join(", "))
+    }
+
     pub fn child(&self) -> Child {
         Child::new().limit(Duration::from_secs(40)).keep(&self.log)
     }
@@ -88,7 +98,7 @@ impl Site {
     pub fn start(&self, pace: Pace, config: &str) -> Supervisor<'_> {
         self.config(config);
         let child = self.child();
-        self.started(child.start(|| self.supervise(pace).map(|()| String::new())))
+        self.started(child.start(|| self.supervise_and_look(pace)))
     }
 
     /// In a process that has a child already, who exits with 7 and waits to be waited for.
@@ -231,7 +241,11 @@ impl Supervisor<'_> {
         }
         let run = self.wait();
         let left: Vec<String> = run.left.iter().map(Left::words).collect();
-        ended(run, when);
+        let open = ended(run, when);
+        assert!(
+            open.is_empty(),
+            "{when}, supervise returned and left open: {open}"
+        );
         assert!(
             left.is_empty(),
             "{when}, supervise returned and left behind: {}",
