@@ -24,10 +24,10 @@ pub mod ch02_processes {
 /// Signals and inter-process communication.
 pub mod ch03_signals_ipc {
     pub mod graceful_shutdown;
+    pub mod message_pipe;
     pub mod priority_queue_ipc;
     pub mod shared_ring;
     pub mod supervisor;
-    pub mod message_pipe;
 }
 
 /// File systems.
