@@ -21,6 +21,7 @@ const SNAPSHOTS: &str = "exercises/tests/snapshots";
 pub(crate) fn run(course: &Course, flags: &Bless) -> Result<u8> {
     let exercises = course.select(&flags.wanted)?;
     course.require_files(&exercises)?;
+    refuse_answers(course)?;
     if !flags.manifest_only {
         write_snapshots(course, &exercises)?;
     }
@@ -30,6 +31,33 @@ pub(crate) fn run(course: &Course, flags: &Bless) -> Result<u8> {
     println!("  {MANIFEST}: {} files", manifest.paths().count());
     println!("  next: git diff, then cargo xtask test solutions");
     Ok(exit_code::PASSED)
+}
+
+/// An exercise that was given with `todo!` and has none now is somebody's answer: it must not
+/// become what `reset` puts back.
+fn refuse_answers(course: &Course) -> Result<()> {
+    let Ok(manifest) = Manifest::load(&course.root) else {
+        return Ok(());
+    };
+    for exercise in &course.exercises {
+        let path = exercise.file();
+        if manifest.untouched(&path) {
+            continue;
+        }
+        let open = |text: &[u8]| String::from_utf8_lossy(text).contains("todo!(");
+        let given = manifest.pristine(&path).is_ok_and(|text| open(&text));
+        let answered = std::fs::read(course.root.join(&path)).is_ok_and(|text| !open(&text));
+        if given && answered {
+            return Err(Failure::new(format!(
+                "{path} is an answer, and bless would make it what everybody is given"
+            ))
+            .next(format!(
+                "cargo xtask reset {}  (the answer is backed up)",
+                exercise.slug
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn write_snapshots(course: &Course, exercises: &[&Exercise]) -> Result<()> {

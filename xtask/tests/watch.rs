@@ -254,3 +254,18 @@ fn find(folder: &Path, name: &str) -> std::path::PathBuf {
     }
     panic!("no {name} below {}", folder.display());
 }
+
+#[test]
+fn an_answer_is_never_blessed_as_what_everybody_is_given() {
+    let (course, [first, _], site) = fresh();
+    save(&course.root, &first, RIGHT);
+    let ran = site.run(&["bless", "--manifest-only"], PATIENCE);
+    assert_eq!(ran.code(), Some(2), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("is an answer") && ran.stderr.contains("cargo xtask reset first"),
+        "{}",
+        ran.stderr
+    );
+    let text = std::fs::read_to_string(course.root.join(first.file())).unwrap();
+    assert_eq!(text, RIGHT);
+}
