@@ -17,6 +17,7 @@ pub mod ch02_processes {
     pub mod mini_init;
     pub mod mini_shell;
     pub mod path_lookup;
+    pub mod pipeline;
     pub mod redirect;
     pub mod run_command;
 }

@@ -6,7 +6,7 @@
 //! system(3) and shells exit with 127 then, which a program may do for its own reasons.
 //!
 //! The way out is a pipe that execve closes (`O_CLOEXEC`). If the program starts, the caller reads end
-//! of file; if not, the copy writes its errno there. Every runtime does it this way, std's too.
+//! of file; if not, the copy writes its errno there. Go, Python and, where it forks, std do it this way.
 //!
 //! The copy is a strange place. It has one thread, and all the locks that the other threads held when it
 //! was made, malloc's perhaps: it may make only the calls of signal-safety(7), allocate nothing,

@@ -7,13 +7,11 @@ mod run_command;
 
 mod forking;
 
-use forking::{Answer, answer, observed};
+use forking::{Answer, answer, beside_another_child, observed, told};
 use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOTDIR};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{ForkResult, fork};
-use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen};
+use observe::{Action, Child, Errno, Fault, Process, Scratch, assert_seen};
 use run_command::{Ended, run_command};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -138,7 +136,7 @@ fn without_a_child_nothing_is_left() {
             .as_ref()
             .map_or_else(|failure| failure.is(EMFILE), |_| true),
         "no descriptor is free: the answer was {} instead of EMFILE",
-        words(&ended)
+        told(&ended)
     );
     let run = Child::new().run(|| {
         // SAFETY: no handler is installed.
@@ -156,24 +154,13 @@ fn without_a_child_nothing_is_left() {
 
 #[test]
 fn other_children_are_left_alone() {
-    let run = Child::new().run(|| {
-        // SAFETY: the child has one thread, and its copy exits at once.
-        let other = match unsafe { fork() }.unwrap() {
-            // SAFETY: ends the process and runs nothing of it.
-            ForkResult::Child => unsafe { libc::_exit(7) },
-            ForkResult::Parent { child } => child,
-        };
-        // It has ended, and its status is still there.
-        waitid(Id::Pid(other), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
-        let ended = command(c"/bin/sh", &[c"sh", c"-c", c"exit 3"], &[]);
-        let others = waitpid(other, None) == Ok(WaitStatus::Exited(other, 7));
-        (observe::errno(ended), others)
-    });
+    let exit = || command(c"/bin/sh", &[c"sh", c"-c", c"exit 3"], &[]);
+    let run = Child::new().run(|| beside_another_child(exit));
     let (ended, others) = run.returned_and_left().0;
     assert!(
         ended == Ok("exited with 3".to_owned()),
         "the program exited with 3, another child of the caller with 7: the answer was {}",
-        words(&ended)
+        told(&ended)
     );
     assert!(
         others,
@@ -194,7 +181,7 @@ fn interrupted_calls_are_made_again() {
     assert!(
         ended == Ok("exited with 3".to_owned()),
         "waitpid was interrupted three times, and the answer was {}",
-        words(&ended)
+        told(&ended)
     );
     // No program here and no look into /proc, whose reads would be counted.
     let run = Child::new()
@@ -204,7 +191,7 @@ fn interrupted_calls_are_made_again() {
     assert!(
         ended.as_ref().is_err_and(|failure| failure.is(ENOENT)),
         "the read from the pipe was interrupted three times, and the answer was {} instead of ENOENT",
-        words(&ended)
+        told(&ended)
     );
 }
 
@@ -228,7 +215,7 @@ fn ends(script: &str, expected: &str) -> String {
     assert!(
         ended.as_ref().is_ok_and(|ended| ended == expected),
         "`{script}`: the answer was {} instead of {expected}",
-        words(&ended)
+        told(&ended)
     );
     expected.to_owned()
 }
@@ -239,7 +226,7 @@ fn fails(what: &str, run: observe::Run<Answer>, errno: i32) {
     assert!(
         ended.as_ref().is_err_and(|failure| failure.is(errno)),
         "{what}: the answer was {} instead of {}",
-        words(&ended),
+        told(&ended),
         Errno(errno)
     );
 }
@@ -259,7 +246,7 @@ fn while_it_runs(argv: &[&CStr], envp: &[&CStr]) -> (Process, Vec<String>) {
         let ended = answer(started.wait());
         panic!(
             "the program was to run until it is told to end, and the answer was {}",
-            words(&ended)
+            told(&ended)
         );
     };
     let environment = fs::read(format!("/proc/{}/environ", program.pid)).unwrap();
@@ -272,18 +259,11 @@ fn while_it_runs(argv: &[&CStr], envp: &[&CStr]) -> (Process, Vec<String>) {
     assert!(
         ended == Ok("exited with 0".to_owned()),
         "the program exited with 0, and the answer was {}",
-        words(&ended)
+        told(&ended)
     );
     (program, variables)
 }
 
 fn let_go(writer: &mut PipeWriter) {
     let _ = writer.write_all(b"\n");
-}
-
-fn words(ended: &Result<String, Failure>) -> String {
-    match ended {
-        Ok(ended) => ended.clone(),
-        Err(failure) => failure.to_string(),
-    }
 }

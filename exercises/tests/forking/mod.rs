@@ -5,4 +5,4 @@ mod allocator;
 mod caller;
 
 pub use allocator::{ALLOCATES, watch_copies};
-pub use caller::{Answer, answer, observed};
+pub use caller::{Answer, answer, beside_another_child, observed, told};
