@@ -5,6 +5,7 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch03_signals_ipc/graceful_shutdown.rs")]
 mod graceful_shutdown;
 
+mod handlers;
 mod serving;
 
 use std::collections::BTreeSet;
@@ -12,11 +13,11 @@ use std::io::{ErrorKind, Read};
 use std::thread;
 use std::time::Duration;
 
+use handlers::{SAFE, in_handler, prints};
 use libc::{SIGCONT, SIGSTOP, SIGTERM};
 use observe::{Action, Child, End, Fault, Matches, Process, assert_seen, needs};
 use serving::{
-    BIG, Gate, LONG, Place, SAFE, Server, in_handler, prints, read_answer, send, served, serves,
-    took_sigterm, visit,
+    BIG, Gate, LONG, Place, Server, read_answer, send, served, serves, took_sigterm, visit,
 };
 
 #[test]

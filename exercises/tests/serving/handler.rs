@@ -1,7 +1,5 @@
-//! What does a signal handler do to the code that it interrupts?
+//! What can a client ask for, and what does the server's handler do to it meanwhile?
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
@@ -10,12 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libc::SIGTERM;
-use nix::errno::Errno;
 use nix::sys::signal::SigSet;
-use observe::{Call, Calls, Failure, Process, Signal};
+use observe::{Failure, Process, Signal};
 
 use super::client::{PATIENCE, listen};
 use super::server::Server;
+use crate::handlers::disturbance;
 
 /// More bytes than a socket takes while nobody reads.
 pub const BIG: usize = 4 << 20;
@@ -28,47 +26,6 @@ pub fn handle(request: &str) -> String {
         _ if request == "big" => "x".repeat(BIG),
         _ => request.to_uppercase(),
     }
-}
-
-/// Families of calls, of those a handler may have a use for, that signal-safety(7) lists.
-pub const SAFE: [&str; 22] = [
-    "accept",
-    "clock_gettime",
-    "close",
-    "dup",
-    "exit",
-    "fcntl",
-    "getpid",
-    "gettid",
-    "kill",
-    "open",
-    "poll",
-    "read",
-    "recvfrom",
-    "recvmsg",
-    "select",
-    "sendmsg",
-    "sendto",
-    "shutdown",
-    "sigaction",
-    "signal",
-    "sigprocmask",
-    "write",
-];
-
-pub fn prints(call: &Call) -> bool {
-    (call.is("write") || call.is("writev")) && [1, 2].contains(&call.args[0])
-}
-
-/// The calls of the SIGTERM handler that ran on top of the getppid(2) in [`interrupt`].
-pub fn in_handler(calls: &Calls) -> Vec<&Call> {
-    let Some(at) = calls.iter().position(|call| call.is("getppid")) else {
-        return Vec::new();
-    };
-    let thread = calls[at + 1..]
-        .iter()
-        .filter(|call| call.tid == calls[at].tid);
-    thread.take_while(|call| !call.is("sigreturn")).collect()
 }
 
 pub fn took_sigterm(process: &Process) -> bool {
@@ -88,43 +45,10 @@ fn interrupt() -> String {
         unsafe { libc::kill(libc::getpid(), SIGTERM) };
         return "nothing".to_owned();
     }
-    Errno::ENOTTY.set();
-    ALLOCATIONS.set(Some(0));
-    // SAFETY: getppid takes nothing. It never fails, so it leaves errno alone.
-    unsafe { libc::getppid() };
-    let allocations = ALLOCATIONS.take().unwrap_or_default();
-    match (allocations, Errno::last()) {
-        (0, Errno::ENOTTY) => "nothing".to_owned(),
-        (0, errno) => format!("errno was ENOTTY, and now it is {errno:?}"),
-        _ => format!("allocated memory, {allocations} times"),
-    }
-}
-
-thread_local! {
-    /// Counts while it is some.
-    static ALLOCATIONS: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// malloc(3), which sees when a handler calls it.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if let Some(count) = ALLOCATIONS.get() {
-            ALLOCATIONS.set(Some(count + 1));
-        }
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised; `memory` is from `alloc` above.
-        unsafe { System.dealloc(memory, layout) }
-    }
+    // SAFETY: getppid takes nothing.
+    disturbance(|| unsafe {
+        libc::getppid();
+    })
 }
 
 /// Holds a request inside `handle`, blocked in read(2), until the test lets it go.

@@ -1,5 +1,5 @@
-//! What the tests of a server stand on: the server in a child, its clients, what its handler does, and where in
-//! its life a signal came.
+//! What the tests of a server stand on: the server in a child, its clients and what they ask for, and where in its
+//! life a signal came.
 
 mod client;
 mod handler;
@@ -7,6 +7,6 @@ mod place;
 mod server;
 
 pub use client::{read_answer, send, visit};
-pub use handler::{BIG, Gate, SAFE, in_handler, prints, took_sigterm};
+pub use handler::{BIG, Gate, took_sigterm};
 pub use place::{Place, serves};
 pub use server::{LONG, Server, served};
