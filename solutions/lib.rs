@@ -29,6 +29,7 @@ pub mod ch03_signals_ipc {
     pub mod priority_queue_ipc;
     pub mod shared_ring;
     pub mod supervisor;
+    pub mod signal_flag;
 }
 
 /// File systems.

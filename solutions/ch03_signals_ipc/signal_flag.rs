@@ -61,7 +61,7 @@ impl SignalFlag {
         };
         let action = libc::sigaction {
             sa_sigaction: handler as libc::sighandler_t,
-            sa_mask: mask(libc::sigemptyset),
+            sa_mask: no_signal(),
             sa_flags: flags,
             sa_restorer: None,
         };
@@ -96,7 +96,7 @@ impl SignalFlag {
     ///
     /// The signal has to reach this thread: the others block it, or there are none.
     pub fn wait(&self) {
-        let mut own = mask(libc::sigemptyset);
+        let mut own = no_signal();
         let mut before = MaybeUninit::uninit();
         // SAFETY: the sets are initialised before they are read and live during the calls; the signal is a valid one,
         // so that none of them can fail.
@@ -130,12 +130,11 @@ extern "C" fn raise(signal: libc::c_int) {
     RAISED[signal as usize].store(true, Ordering::SeqCst);
 }
 
-/// A set as sigemptyset(3) or sigfillset(3) makes it.
-fn mask(make: unsafe extern "C" fn(*mut libc::sigset_t) -> libc::c_int) -> libc::sigset_t {
+fn no_signal() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: both write the whole set and can't fail.
+    // SAFETY: sigemptyset writes the whole set and can't fail.
     unsafe {
-        make(set.as_mut_ptr());
+        libc::sigemptyset(set.as_mut_ptr());
         set.assume_init()
     }
 }
