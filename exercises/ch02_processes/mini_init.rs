@@ -27,8 +27,8 @@ use std::process::Command;
 /// The command is started with no signal blocked. SIGPIPE has its default disposition.
 ///
 /// Until the command has ended, `init`
-/// - reaps every child that ends, be it the command's orphan, or born before `init` was called: no
-///   zombie stays, however many end at the same time;
+/// - reaps every child that ends, the command's orphans among them: no zombie stays, however many end at
+///   the same time;
 /// - sends every signal that the process gets on to the command, and to nobody else, from when
 ///   `init` is called: also one that comes before the command is started. This goes for all that
 ///   can be caught, real-time signals included; not for SIGCHLD, which is for `init` itself, nor
@@ -40,8 +40,8 @@ use std::process::Command;
 /// pid namespace, the kernel kills those when process 1 ends.)
 ///
 /// # Errors
-/// The errno of what failed: `ENOENT`, `EACCES` … if the command cannot be executed, `EAGAIN` if no
-/// process can be made. Then no process is left behind.
+/// The errno of what failed, such as `ENOENT` or `EACCES` if the command cannot be executed. Then no process is
+/// left behind.
 pub fn init(command: Command) -> io::Result<i32> {
     // TODO: 1. Start the command, wait for it, and translate its status. Which function takes the
     //          status apart if the signal is a real-time one?

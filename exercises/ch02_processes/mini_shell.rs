@@ -43,8 +43,9 @@ use std::io;
 /// shell. Messages to the user, in your own words, go to descriptor 2.
 ///
 /// **Pipelines.** The commands run side by side, each one's output being the next one's input; the
-/// rest of the descriptors 0, 1 and 2 is the shell's, and no other is open. All are in one process group,
-/// which the first one leads, from before execve(2). No signal is blocked, or ignored (SIGPIPE included).
+/// rest of the descriptors 0, 1 and 2 is the shell's, and no other is open. The shell itself keeps no end of a
+/// pipe. All are in one process group, which the first one leads, from before execve(2). No signal is
+/// blocked, or ignored (SIGPIPE included).
 ///
 /// **Foreground.** Without `&` the pipeline's group is the terminal's foreground from before the programs
 /// start until it ended or stopped: it is stopped when none of its processes runs any more, but not all have
@@ -55,8 +56,8 @@ use std::io;
 ///
 /// **Status.** `$?` is at first 0; after a foreground job the exit status of its last command, 128 + n if
 /// signal n killed it, or stopped the job; 127 if the program isn't found, 126 if it can't be executed
-/// otherwise; 0 after `&`; 2 for a line that is none (an open quote, a `|` without a command at each side,
-/// something behind `&`), of which nothing runs. An empty line leaves it.
+/// otherwise; 0 after `&`; 2 for a line that is none (an open quote, `\` at the end, `|` without a
+/// command at each side, `&` without one before or with something behind), of which nothing runs. An empty line leaves it.
 ///
 /// **Jobs.** What is started with `&`, or stops in the foreground, gets a number: one more than the
 /// largest in use, or 1. `&` writes `[1] 4711`, the number and the process group. Before a prompt the shell writes
@@ -72,7 +73,7 @@ use std::io;
 ///
 /// # Errors
 /// - `ENOTTY`: descriptor 0 is no terminal.
-/// - What reading from it fails with, such as `EIO` when it was hung up.
+/// - What reading from it fails with.
 pub fn shell() -> io::Result<i32> {
     // TODO: 1. Prompt, read a line, take it apart into words, fork(2), execvp(3), wait: `exit`, `$?`.
     // TODO: 2. Pipelines: pipe2(2) with O_CLOEXEC. A process group each, made by the shell *and* by the child.

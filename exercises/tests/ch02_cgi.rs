@@ -17,7 +17,6 @@ use nix::unistd::mkfifo;
 use observe::{Child, Started, assert_seen};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -90,7 +89,7 @@ fn answer_is_taken_apart() {
 
 #[test]
 fn request_becomes_variables() {
-    let site = Site::new();
+    let mut site = Site::new();
     site.script("env", PRINT_ENVIRONMENT);
     let headers = [
         ("Host", "lab.example:8080"),
@@ -108,7 +107,15 @@ fn request_becomes_variables() {
         "the program's PATH is {path:?}, not that of the server"
     );
     assert_seen!("ch02_cgi__variables", variables);
+    site.behind = ("", "");
     let variables = site.variables("env", &[], b"");
+    for name in ["PATH_INFO", "QUERY_STRING"] {
+        let set = variables.get(name);
+        assert!(
+            set.is_some_and(String::is_empty),
+            "the request has no {name}, which is {set:?} instead of set and empty"
+        );
+    }
     for name in ["CONTENT_LENGTH", "CONTENT_TYPE"] {
         let set = variables.get(name);
         assert!(
@@ -243,17 +250,23 @@ fn body_is_as_long_as_content_length_says() {
         "ran",
         "echo > started; printf 'Content-Type: text/plain\n\n'",
     );
-    let run = Child::new().run(|| {
-        let mut connection = Connection::new(b"name=v");
-        site.respond("ran", &[("Content-Length", "10")], &mut connection)
-    });
-    match run.returned() {
-        Err(failure) if failure.is_kind(ErrorKind::UnexpectedEof) => {}
-        Err(failure) => {
-            panic!("the client left within the body, and respond failed with {failure}")
-        }
-        Ok((status, ..)) => {
-            panic!("the client left within the body, and respond returned status {status}")
+    for (broken, expected) in [
+        (None, "UnexpectedEof"),
+        (Some(libc::ECONNRESET), "ECONNRESET"),
+    ] {
+        let run = Child::new().run(|| {
+            let mut connection = Connection::new(b"name=v");
+            connection.broken = broken;
+            site.respond("ran", &[("Content-Length", "10")], &mut connection)
+        });
+        match run.returned() {
+            Err(failure) if failure.to_string().starts_with(expected) => {}
+            Err(failure) => panic!(
+                "the client left within the body, and respond failed with {failure} instead of {expected}"
+            ),
+            Ok((status, ..)) => {
+                panic!("the client left within the body, and respond returned status {status}")
+            }
         }
     }
     assert!(

@@ -135,6 +135,7 @@ fn a_pipeline_is_one_group_in_the_foreground() {
         return;
     }
     let mut shell = Session::start();
+    let before = shell.descriptors();
     shell.keys(b"cat | tee | dd bs=512 status=none\n");
     let mut programs = shell.running(&["cat", "tee", "dd"]);
     let settled = |programs: &[Process]| {
@@ -186,6 +187,24 @@ fn a_pipeline_is_one_group_in_the_foreground() {
     shell.prompt();
     shell.has_terminal_back("after the pipeline's end");
     shell.no_zombie("after the pipeline's end");
+    let after = shell.descriptors();
+    assert!(
+        after == before,
+        "after a pipeline the shell has open {after:?}, and before it {before:?}"
+    );
+}
+
+#[test]
+fn a_pipeline_ends_with_its_last_process() {
+    if !observe::needs("pty") {
+        return;
+    }
+    let mut shell = Session::start();
+    let lines = shell.line("yes | head -n 2");
+    assert!(
+        lines == "y\ny\n",
+        "`yes | head -n 2` showed {lines:?}: do both run at the same time, and does SIGPIPE end yes?"
+    );
     // The last one has ended, the first one has not.
     let scratch = Scratch::new();
     let marker = scratch.join("marker");
@@ -202,11 +221,8 @@ fn a_pipeline_is_one_group_in_the_foreground() {
         "the first program of `cat | touch …` was running, and the shell did not wait for its end: {:?}",
         observe::redact(&shown)
     );
-    let lines = shell.line("yes | head -n 2");
-    assert!(
-        lines == "y\ny\n",
-        "`yes | head -n 2` showed {lines:?}: do both run at the same time, and does SIGPIPE end yes?"
-    );
+    shell.has_terminal_back("after the pipeline's end");
+    shell.no_zombie("after the pipeline's end");
 }
 
 #[test]
@@ -217,11 +233,15 @@ fn ctrl_c_ends_the_job_and_not_the_shell() {
     let mut shell = Session::start();
     shell.line("sleep 50 &");
     let background = shell.running(&["sleep"]).remove(0);
-    for (key, status) in [(CTRL_C, "130"), (b"\x1c", "131")] {
+    for (key, echo, status) in [(CTRL_C, "^C\n", "130"), (b"\x1c", "^\\\n", "131")] {
         shell.keys(b"cat | cat\n");
         let programs = shell.running(&["cat", "cat"]);
         shell.keys(key);
-        shell.prompt();
+        let shown = shell.prompt();
+        assert!(
+            shown.contains(echo),
+            "a job was killed by a key, and the prompt stands behind its echo: {shown:?}"
+        );
         for program in &programs {
             shell.becomes(program, "Z", "did not see the end of a program");
         }

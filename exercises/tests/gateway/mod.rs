@@ -23,12 +23,15 @@ pub type Headers<'a> = &'a [(&'a str, &'a str)];
 /// The directory with the programs.
 pub struct Site {
     pub scratch: Scratch,
+    /// What stands in the URL behind the program's name: PATH_INFO, QUERY_STRING.
+    pub behind: (&'static str, &'static str),
 }
 
 impl Site {
     pub fn new() -> Site {
         Site {
             scratch: Scratch::new(),
+            behind: ("/a path/with=equals", "-s+a%20b&c=%00"),
         }
     }
 
@@ -56,8 +59,8 @@ impl Site {
         let request = Request {
             method: "POST",
             script_name: "/cgi-bin/script",
-            path_info: "/a path/with=equals",
-            query: "-s+a%20b&c=%00",
+            path_info: self.behind.0,
+            query: self.behind.1,
             headers,
             server: ("lab.example", 8080),
             client: [192, 0, 2, 33].into(),
@@ -94,10 +97,13 @@ pub fn answered(run: Run<Answer>) -> Seen {
         .unwrap_or_else(|failure| panic!("respond failed with {failure}"))
 }
 
-/// A client whose bytes come in pieces.
+/// A client whose bytes come in pieces, and a signal between the first two.
 pub struct Connection {
     bytes: Vec<u8>,
     at: usize,
+    interrupted: bool,
+    /// With this errno it ends, not with end of file.
+    pub broken: Option<i32>,
 }
 
 impl Connection {
@@ -105,6 +111,8 @@ impl Connection {
         Connection {
             bytes: bytes.to_vec(),
             at: 0,
+            interrupted: false,
+            broken: None,
         }
     }
 
@@ -116,7 +124,14 @@ impl Connection {
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at > 0 && !self.interrupted {
+            self.interrupted = true;
+            return Err(io::Error::from_raw_os_error(libc::EINTR));
+        }
         let left = &self.bytes[self.at..];
+        if let (true, Some(errno)) = (left.is_empty(), self.broken) {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         // Few at first, so that the pieces of a short body are several.
         let most = if self.at < 16 { 3 } else { 10_000 };
         let count = left.len().min(buffer.len()).min(most);

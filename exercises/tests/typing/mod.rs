@@ -57,6 +57,12 @@ impl Session {
         self.started().pid()
     }
 
+    /// What the shell itself has open.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let shell = self.started().process();
+        shell.map_or(Vec::new(), |shell| shell.descriptors.numbers())
+    }
+
     /// Types without waiting.
     pub fn keys(&mut self, keys: &[u8]) {
         self.typed = match keys {
@@ -183,7 +189,7 @@ impl Session {
         zombies.retain(|pid| Process::of(*pid).is_ok_and(|it| it.zombie()));
         assert!(
             zombies.is_empty(),
-            "{when}, {} it started are zombies",
+            "{when}, of the shell's children {} are zombies",
             zombies.len()
         );
     }
@@ -228,6 +234,11 @@ impl Session {
                 End::Returned(Ok(status)) => {
                     panic!("after {typed} was typed, shell returned {status}")
                 }
+                // read(2) of somebody in the background whom SIGTTIN does not stop.
+                End::Returned(Err(failure)) if failure.is(libc::EIO) => panic!(
+                    "after {typed} was typed, shell failed with {failure}: \
+                     the terminal's foreground group is not the shell's"
+                ),
                 End::Returned(Err(failure)) => {
                     panic!("after {typed} was typed, shell failed with {failure}")
                 }
