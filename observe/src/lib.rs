@@ -72,7 +72,7 @@ pub use scratch::{Scratch, redact};
 pub use seen::seen;
 pub use signals::Signal;
 pub use started::Started;
-pub use sweep::{descendants, subreaper};
+pub use sweep::{descendants, subreaper, zombies};
 pub use text::text;
 
 pub use tracer::{Action, Arg, Fault, Matches, region};

@@ -38,6 +38,13 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     found
 }
 
+/// The descendants that have ended and were not waited for: one look at /proc, however many there are.
+pub fn zombies(pid: i32) -> Vec<i32> {
+    let mut found = descendants(pid);
+    found.retain(|pid| Stat::of(*pid).is_some_and(|stat| stat.state == 'Z'));
+    found
+}
+
 /// Kills all descendants of this process with SIGKILL and reaps those that are its children.
 ///
 /// A process may fork while it is being hunted: the hunt repeats until none is left, at most `limit`.

@@ -1,6 +1,6 @@
 //! Facts of processes whose facts are known.
 
-use observe::{Child, Mapping, Process, Scratch, Signal, assert_seen, descendants};
+use observe::{Child, Mapping, Process, Scratch, Signal, assert_seen, descendants, zombies};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -341,6 +341,27 @@ fn descendants_are_found_across_sessions() {
         }
     });
     let child = child.does("fork twice", |child| child.others().len() == 2);
+    assert_eq!(descendants(child.pid()).len(), 2);
+    drop::<observe::Started<()>>(child);
+}
+
+#[test]
+fn zombies_are_told_from_the_living() {
+    let child = Child::new().start(|| {
+        // SAFETY: forks in a process of one thread; one ends, and two sleep until they are killed.
+        unsafe {
+            if libc::fork() == 0 {
+                libc::_exit(0);
+            }
+            libc::fork();
+            loop {
+                libc::pause();
+            }
+        }
+    });
+    let child = child.does("leave a zombie", |child| {
+        zombies(child.pid()).len() == 1 && child.others().len() == 1
+    });
     assert_eq!(descendants(child.pid()).len(), 2);
     drop::<observe::Started<()>>(child);
 }
