@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use observe::{
     Action, Child, Failure, Fault, Panic, Process, Run, Scratch, Signal, Started, assert_seen,
-    descendants, errno,
+    descendants, errno, zombies,
 };
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -138,7 +138,7 @@ fn signals_reach_the_command_and_nobody_else() {
     // Now a SIGCHLD of init's own, and after it one for the command.
     site.release("hold", || orphans(&started) == 0);
     assert!(
-        started.until(PATIENCE, |started| zombies(started).is_empty()),
+        started.until(PATIENCE, |started| zombies(started.pid()).is_empty()),
         "an orphan of the command has ended and is a zombie still"
     );
     started.signal(SIGUSR1).unwrap();
@@ -192,13 +192,13 @@ fn a_hundred_orphans_leave_no_zombie() {
     started.signal(SIGCONT).unwrap();
     let ended = |started: &Started<Answer>| started.process().is_err();
     started.until(PATIENCE, |started| {
-        ended(started) || zombies(started).is_empty()
+        ended(started) || zombies(started.pid()).is_empty()
     });
     if ended(&started) {
         let status = status(started.wait().returned_and_left().0);
         panic!("init returned {status} while its command was running");
     }
-    let left = zombies(&started).len();
+    let left = zombies(started.pid()).len();
     assert!(
         left == 0,
         "of 100 orphans that ended at the same time {left} are zombies still"
@@ -286,7 +286,7 @@ fn process_1_does_the_same() {
     let held = |pid: &i32| Process::of(*pid).is_ok_and(|it| it.command == ["cat", "hold"]);
     site.release("hold", || !all.iter().any(held));
     assert!(
-        started.until(PATIENCE, |started| zombies(started).is_empty()),
+        started.until(PATIENCE, |started| zombies(started.pid()).is_empty()),
         "process 1 does not reap the orphans of its namespace"
     );
     // SAFETY: integers only; the pid is that of a process whose parent has not waited for it.
@@ -337,7 +337,7 @@ impl Site {
     fn start(&self, script: &str) -> Started<Answer> {
         let script = format!("touch up; {script}");
         let started = Child::new()
-            .limit(Duration::from_secs(30))
+            .limit(Duration::from_secs(50))
             .start(|| self.init(&script));
         started.does("start its command", |_| self.scratch.join("up").exists())
     }
@@ -363,7 +363,7 @@ impl Site {
     fn end_while_stopped(&self, started: &Started<Answer>, fifo: &str, ended: usize) {
         started.signal(SIGSTOP).unwrap();
         assert!(started.until(PATIENCE, |started| started.stopped_by().is_some()));
-        self.release(fifo, || zombies(started).len() == ended);
+        self.release(fifo, || zombies(started.pid()).len() == ended);
     }
 
     /// Wakes those who wait at a fifo, until `done`.
@@ -386,12 +386,6 @@ impl Site {
 #[track_caller]
 fn status(answer: Answer) -> i32 {
     answer.unwrap_or_else(|failure| panic!("init failed with {failure}"))
-}
-
-fn zombies(started: &Started<Answer>) -> Vec<i32> {
-    let mut all = descendants(started.pid());
-    all.retain(|pid| Process::of(*pid).is_ok_and(|process| process.zombie()));
-    all
 }
 
 fn text(started: &Started<Answer>) -> String {

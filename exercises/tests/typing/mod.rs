@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use observe::{Child, End, Failure, Panic, Process, Run, Signal, Started, descendants, errno};
+use observe::{Child, End, Failure, Panic, Process, Run, Signal, Started, errno, zombies};
 
 use crate::mini_shell::shell;
 
@@ -185,8 +185,7 @@ impl Session {
     /// Whether the shell has waited for all that ended.
     #[track_caller]
     pub fn no_zombie(&self, when: &str) {
-        let mut zombies = descendants(self.pid());
-        zombies.retain(|pid| Process::of(*pid).is_ok_and(|it| it.zombie()));
+        let zombies = zombies(self.pid());
         assert!(
             zombies.is_empty(),
             "{when}, of the shell's children {} are zombies",
