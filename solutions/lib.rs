@@ -28,8 +28,8 @@ pub mod ch03_signals_ipc {
     pub mod message_pipe;
     pub mod priority_queue_ipc;
     pub mod shared_ring;
-    pub mod supervisor;
     pub mod signal_flag;
+    pub mod supervisor;
 }
 
 /// File systems.

@@ -67,6 +67,7 @@ fn write_snapshots(course: &Course, exercises: &[&Exercise]) -> Result<()> {
         target_dir: None,
         targets: exercises.iter().map(|exercise| exercise.target()).collect(),
         solutions: true,
+        lean: false,
     };
     let built = build::build(&request, &spinner)?;
     let folder = course.root.join(SNAPSHOTS);

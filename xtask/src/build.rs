@@ -38,6 +38,8 @@ pub(crate) struct Request<'a> {
     pub(crate) targets: Vec<String>,
     /// With the feature `solutions`.
     pub(crate) solutions: bool,
+    /// Without line tables: many programs of which nobody reads a backtrace.
+    pub(crate) lean: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +84,9 @@ pub(crate) fn build(request: &Request<'_>, spinner: &Spinner) -> Result<HashMap<
     }
     if request.solutions {
         command.args(["--features", "solutions"]);
+    }
+    if request.lean {
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     }
     if let Some(target_dir) = request.target_dir {
         command.arg("--target-dir").arg(target_dir);

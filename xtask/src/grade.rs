@@ -113,6 +113,7 @@ pub(crate) fn grade(
         target_dir: target_dir.as_deref(),
         targets: wanted.iter().map(|exercise| exercise.target()).collect(),
         solutions: how.solutions,
+        lean: false,
     };
     let mut built = build::build(&request, &spinner)?;
 

@@ -197,6 +197,7 @@ pub(crate) fn hold(course: &Course, exercises: &[&Exercise], jobs: usize) -> Res
             .map(|(_, _, target)| target.clone())
             .collect(),
         solutions: false,
+        lean: true,
     };
     let built = build::build(&request, &spinner)?;
     let mut units = Vec::new();

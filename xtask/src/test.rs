@@ -134,6 +134,7 @@ fn stubs(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
         target_dir: target_dir.as_deref(),
         targets: exercises.iter().map(|exercise| exercise.target()).collect(),
         solutions: false,
+        lean: false,
     };
     let mut built = build::build(&request, &spinner)?;
     let mut units = Vec::new();
@@ -267,7 +268,8 @@ fn complaints(graded: &Graded) -> Vec<String> {
 
 /// Every wrong answer fails for its stated reason.
 fn killed(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
-    let score = mutants::hold(course, exercises, check::default_jobs())?;
+    // Many wait for what never comes: twice as many as there are processors.
+    let score = mutants::hold(course, exercises, 2 * check::default_jobs())?;
     let line = format!("{} mutants killed of {}", score.killed, score.total);
     Ok(if score.survivors.is_empty() {
         Answer::Holds(line)
