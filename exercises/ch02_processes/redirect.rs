@@ -9,16 +9,12 @@
 //! because somebody started you with descriptor 0 closed? Then there is nothing to duplicate, the
 //! flag O_CLOEXEC is still on it, and a `File` that goes out of scope closes what you have just made.
 //!
-//! Build [`redirect`], to be used like this:
+//! Build [`redirect`]. In the copy that fork(2) made, `ls >list 2>&1` is
 //!
 //! ```ignore
-//! // ls >list 2>&1, in the copy that fork(2) made:
-//! let line = [
-//!     Redirection { fd: 1, to: Target::Write(Path::new("list")) },
-//!     Redirection { fd: 2, to: Target::Copy(1) },
-//! ];
-//! // SAFETY: this copy runs nothing any more but execve(2).
-//! if let Err(error) = unsafe { redirect(&line) } { /* say so, and _exit(2) */ }
+//! let output = Redirection { fd: 1, to: Target::Write(Path::new("list")) };
+//! let errors = Redirection { fd: 2, to: Target::Copy(1) };
+//! unsafe { redirect(&[output, errors]) } // and then execve(2), or an error message and _exit(2)
 //! ```
 //!
 //! Man pages: dup(2), open(2), close(2), fcntl(2), umask(2), sh(1).
