@@ -7,7 +7,7 @@ mod pipeline;
 
 mod forking;
 
-use forking::{Answer, answer, beside_another_child, observed, told};
+use forking::{Answer, answer, beside_another_child, end, observed, to_its_end, told, wait};
 use libc::{EAGAIN, EINTR, EINVAL, EMFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -33,7 +33,7 @@ fn bytes_go_from_left_to_right() {
             "200000\n",
         ),
     ] {
-        let run = Child::new().run(|| observed(|| piped(commands)));
+        let run = to_its_end(Child::new(), || observed(|| piped(commands)));
         let printed = run.stdout_text();
         gives(commands, run, 0);
         assert!(
@@ -129,7 +129,7 @@ fn end_of_file_reaches_the_last() {
     let pipeline = Running::start();
     // Now nobody writes to the first one any more.
     drop(pipeline.writer);
-    let ended = answer(pipeline.started.wait());
+    let ended = answer(wait(pipeline.started));
     assert!(
         ended == Ok("0".to_owned()),
         "the first one's input ended, and the answer was {} instead of 0",
@@ -140,7 +140,7 @@ fn end_of_file_reaches_the_last() {
 #[test]
 fn nobody_reads_is_sigpipe() {
     let commands = ["while echo y; do :; done", "read -r line; echo $line"];
-    let run = Child::new().run(|| observed(|| piped(&commands)));
+    let run = to_its_end(Child::new(), || observed(|| piped(&commands)));
     gives(&commands, run, 128 + libc::SIGPIPE);
 }
 
@@ -343,15 +343,6 @@ impl Running {
 
     fn caller(&self) -> Process {
         self.started.process().unwrap()
-    }
-}
-
-/// "the write end of a pipe".
-fn end(descriptor: &Descriptor) -> String {
-    match descriptor.target().as_str() {
-        "a pipe" if descriptor.writable() => "the write end of a pipe".to_owned(),
-        "a pipe" => "the read end of a pipe".to_owned(),
-        other => other.to_owned(),
     }
 }
 

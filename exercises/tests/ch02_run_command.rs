@@ -7,7 +7,7 @@ mod run_command;
 
 mod forking;
 
-use forking::{Answer, answer, beside_another_child, observed, told};
+use forking::{Answer, answer, beside_another_child, observed, to_its_end, told};
 use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOTDIR};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -210,7 +210,10 @@ fn command(path: &CStr, argv: &[&CStr], envp: &[&CStr]) -> io::Result<String> {
 #[track_caller]
 fn ends(script: &str, expected: &str) -> String {
     let text = CString::new(script).unwrap();
-    let run = Child::new().run(|| observed(|| command(c"/bin/sh", &[c"sh", c"-c", &text], &[])));
+    let argv = [c"sh", c"-c", &text];
+    let run = to_its_end(Child::new(), || {
+        observed(|| command(c"/bin/sh", &argv, &[]))
+    });
     let ended = answer(run);
     assert!(
         ended.as_ref().is_ok_and(|ended| ended == expected),

@@ -3,8 +3,9 @@
 use super::ALLOCATES;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, fork};
-use observe::{Facts, Failure, Process, Run, errno, text};
+use observe::{Child, Descriptor, Facts, Failure, Process, Run, Started, errno, text};
 use std::io;
+use std::time::Duration;
 
 /// What a call returned; its caller before and after; and the children that the caller has then.
 pub type Answer = (Result<String, Failure>, Facts, Facts, Vec<i32>);
@@ -21,6 +22,60 @@ pub fn observed<T: ToString>(call: impl FnOnce() -> io::Result<T>) -> Answer {
         after.facts(),
         after.children,
     )
+}
+
+/// Runs a call that hangs if the end of a pipe is left open somewhere, and says where. Not for a child under trace.
+#[track_caller]
+pub fn to_its_end(child: Child, call: impl FnOnce() -> Answer) -> Run<Answer> {
+    wait(child.start(call))
+}
+
+/// As `to_its_end`, for a call that is already made.
+#[track_caller]
+pub fn wait(started: Started<Answer>) -> Run<Answer> {
+    // Only who hangs is asked. Below the child's limit.
+    const PATIENCE: Duration = Duration::from_secs(6);
+    if !started.until(PATIENCE, |started| started.process().is_err())
+        && let Some(held) = held_end(&started)
+    {
+        panic!("the call does not return, and {held}");
+    }
+    started.wait()
+}
+
+/// "the caller still has descriptor 4, the write end of a pipe": one that is nobody's standard input or output.
+fn held_end(started: &Started<Answer>) -> Option<String> {
+    let caller = started.process().ok()?;
+    let programs = started.others();
+    let named = programs
+        .iter()
+        .map(|it| (format!("`{}`", it.command.join(" ")), it));
+    let all = [("the caller".to_owned(), &caller)]
+        .into_iter()
+        .chain(named);
+    let mut held: Vec<_> = all
+        .flat_map(|(who, process)| {
+            let above = process.descriptors.0.iter().filter(|(fd, _)| **fd > 2);
+            let pipes = above.filter(|(_, descriptor)| descriptor.target() == "a pipe");
+            pipes.map(move |(fd, descriptor)| (who.clone(), *fd, descriptor))
+        })
+        .collect();
+    // Somebody waits for end of file more often than for SIGPIPE.
+    held.sort_by_key(|(_, _, descriptor)| !descriptor.writable());
+    let (who, fd, descriptor) = held.first()?;
+    Some(format!(
+        "{who} still has descriptor {fd}, {}",
+        end(descriptor)
+    ))
+}
+
+/// "the write end of a pipe".
+pub fn end(descriptor: &Descriptor) -> String {
+    match descriptor.target().as_str() {
+        "a pipe" if descriptor.writable() => "the write end of a pipe".to_owned(),
+        "a pipe" => "the read end of a pipe".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// What the call returned, in a caller that is afterwards what it was, and whose copies did nothing they may not.

@@ -5,4 +5,4 @@ mod allocator;
 mod caller;
 
 pub use allocator::{ALLOCATES, watch_copies};
-pub use caller::{Answer, answer, beside_another_child, observed, told};
+pub use caller::{Answer, answer, beside_another_child, end, observed, to_its_end, told, wait};
