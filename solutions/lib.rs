@@ -24,6 +24,7 @@ pub mod ch02_processes {
 
 /// Signals and inter-process communication.
 pub mod ch03_signals_ipc {
+    pub mod crash_report;
     pub mod graceful_shutdown;
     pub mod message_pipe;
     pub mod priority_queue_ipc;
