@@ -38,6 +38,7 @@ pub mod ch04_file_systems {
     pub mod atomic_replace;
     pub mod file_lock;
     pub mod kv_store;
+    pub mod logical_volume;
     pub mod mmap_reader;
 }
 
