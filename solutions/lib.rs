@@ -31,6 +31,7 @@ pub mod ch03_signals_ipc {
     pub mod shared_ring;
     pub mod signal_flag;
     pub mod supervisor;
+    pub mod signal_thread;
 }
 
 /// File systems.

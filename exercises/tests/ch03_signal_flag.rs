@@ -7,8 +7,8 @@
 mod signal_flag;
 
 mod handlers;
+mod sleeping;
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::thread::sleep;
@@ -23,6 +23,7 @@ use observe::{
     needs,
 };
 use signal_flag::{Interrupted, SignalFlag};
+use sleeping::{asleep, say, switches};
 
 /// Where a wrong answer sleeps for ever.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -144,7 +145,7 @@ fn interrupted_read_restarts_or_fails_as_asked() {
             let read = errno((&reader).read(&mut [0; 8]).map(|count| count as i64));
             (read, flag.take())
         });
-        let in_read = |child: &Started<_>| asleep(child.pid(), &child.stdout());
+        let in_read = |child: &Started<_>| !child.stdout().is_empty() && asleep(child.pid());
         let child = child.does("sleep in read(2)", in_read);
         child.signal(SIGUSR1).unwrap();
         let child = child.does("take SIGUSR1", |child| took(child.pid(), SIGUSR1));
@@ -274,12 +275,12 @@ fn wait_sleeps_through_other_signals_and_keeps_the_mask() {
         (early, flag.take(), before, after, own)
     });
     let child = child.does("sleep in wait", |child| {
-        asleep(child.pid(), &child.stdout())
+        !child.stdout().is_empty() && asleep(child.pid())
     });
-    let before = switches(child.pid());
+    let before = switches(child.pid(), child.pid());
     sleep(Duration::from_millis(300));
     assert!(
-        before == switches(child.pid()),
+        before == switches(child.pid(), child.pid()),
         "no signal came, and the thread woke in wait all the same: it looks now and then"
     );
     // If it were not blocked, it would kill.
@@ -289,7 +290,7 @@ fn wait_sleeps_through_other_signals_and_keeps_the_mask() {
         took(child.pid(), SIGUSR2)
     });
     // It may have ended, by SIGALRM; or have returned, by SIGUSR2.
-    let _ = child.until(Duration::from_secs(1), |child| asleep(child.pid(), b"!"));
+    let _ = child.until(Duration::from_secs(1), |child| asleep(child.pid()));
     let returned = child.process().map_or(true, |process| process.zombie());
     let _ = child.signal(SIGUSR1);
     let run = child.wait();
@@ -325,7 +326,7 @@ fn signal_at_any_moment_ends_wait() {
             flag.wait();
         })
     };
-    let child = run(None).does("sleep in wait", |child| asleep(child.pid(), b"!"));
+    let child = run(None).does("sleep in wait", |child| asleep(child.pid()));
     child.signal(SIGUSR1).unwrap();
     let first = child.wait();
     let calls = first.calls.clone();
@@ -415,30 +416,4 @@ fn took(pid: i32, signal: i32) -> bool {
     process.map_or(true, |process| {
         !process.signals.pending.contains(&signal.into())
     })
-}
-
-/// In the child: tells the test that it is about to sleep.
-fn say() {
-    // SAFETY: one byte of a constant is read.
-    assert_eq!(unsafe { libc::write(1, b"!".as_ptr().cast(), 1) }, 1);
-}
-
-/// Whether a child has said so and sleeps: looked at twice, since on its way it may sleep elsewhere for a moment.
-fn asleep(pid: i32, said: &[u8]) -> bool {
-    let before = switches(pid);
-    sleep(Duration::from_millis(20));
-    !said.is_empty() && before.is_some() && before == switches(pid)
-}
-
-/// How often a process that sleeps now has gone to sleep.
-fn switches(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = |name| {
-        status
-            .lines()
-            .find_map(|line| Some(line.strip_prefix(name)?.trim()))
-    };
-    let asleep = value("State:")?.starts_with('S');
-    let switches = value("voluntary_ctxt_switches:")?.parse().ok()?;
-    asleep.then_some(switches)
 }
