@@ -30,8 +30,8 @@ pub mod ch03_signals_ipc {
     pub mod priority_queue_ipc;
     pub mod shared_ring;
     pub mod signal_flag;
-    pub mod supervisor;
     pub mod signal_thread;
+    pub mod supervisor;
 }
 
 /// File systems.

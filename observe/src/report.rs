@@ -37,6 +37,12 @@ pub enum Note {
         snapshot: String,
         /// The text that was seen.
         text: String,
+        /// File of the assertion, relative to the workspace.
+        #[serde(default)]
+        file: String,
+        /// Its line, from 1.
+        #[serde(default)]
+        line: u32,
     },
     /// The exercise had not ended within its limit.
     TimedOut {

@@ -24,12 +24,16 @@ macro_rules! assert_seen {
 
 /// Renders a value for a snapshot and tells the grader. Used by [`assert_seen!`].
 #[doc(hidden)]
+#[track_caller]
 pub fn seen(snapshot: &str, value: &impl Serialize) -> String {
     crate::report::begin();
     let text = crate::text(value);
+    let place = std::panic::Location::caller();
     emit(&Note::Seen {
         snapshot: snapshot.to_owned(),
         text: text.clone(),
+        file: crate::report::tidy_path(place.file()),
+        line: place.line(),
     });
     text
 }

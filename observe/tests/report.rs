@@ -150,7 +150,7 @@ fn hangs() {
 #[test]
 fn a_snapshot_is_seen_before_it_is_compared() {
     let notes = notes_of("compares");
-    let [Note::Seen { snapshot, text }, Note::Failed { .. }] = notes.as_slice() else {
+    let [Note::Seen { snapshot, text, .. }, Note::Failed { .. }] = notes.as_slice() else {
         panic!("{notes:?}")
     };
     assert_eq!(

@@ -53,10 +53,21 @@ pub(crate) fn lines(
     for test in open.iter().take(WHOLE) {
         stage(&mut lines, exercise, test, width, place);
     }
-    if open.len() > WHOLE {
+    let rest = open.get(WHOLE..).unwrap_or_default();
+    let todo = |test: &&&Tested| test.outcome == Outcome::Todo;
+    for (title, tests) in [
+        (
+            "failed, too:",
+            rest.iter().filter(|test| !todo(test)).collect::<Vec<_>>(),
+        ),
+        ("still to do:", rest.iter().filter(todo).collect()),
+    ] {
+        if tests.is_empty() {
+            continue;
+        }
         lines.push(String::new());
-        lines.push(format!("    {}", In(DIM, "still open:")));
-        for test in &open[WHOLE..] {
+        lines.push(format!("    {}", In(DIM, title)));
+        for test in tests {
             let mark = In(paint::style(test.outcome), "·");
             lines.push(format!("      {mark} {}", test.name.replace('_', " ")));
         }

@@ -96,7 +96,7 @@ fn verdict_html(exercise: &Exercise, graded: &Graded, notices: &[String]) -> Str
     if !open.is_empty() {
         let _ = write!(
             html,
-            "<p style=\"color: {QUIET}\">still open: {}</p>",
+            "<p style=\"color: {QUIET}\">open, too: {}</p>",
             open.join(" · ")
         );
     }

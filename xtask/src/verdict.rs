@@ -218,11 +218,17 @@ pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
             );
         }
     }
-    let mut seen = None;
+    let (mut seen, mut asserted) = (None, None);
     for note in notes {
         let ended_by_itself = matches!(ended.exit, Exit::Exited(_)) && !ok;
         match note {
-            Note::Seen { snapshot, text } => {
+            Note::Seen {
+                snapshot,
+                text,
+                file,
+                line,
+            } => {
+                asserted = Some((file, line));
                 seen = Some(Seen {
                     snapshot,
                     expected: String::new(),
@@ -250,6 +256,11 @@ pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
                 } else {
                     message
                 });
+                // Insta's own place says nothing: where the specification asks is what counts.
+                let (file, line) = asserted
+                    .take()
+                    .filter(|_| from_insta)
+                    .unwrap_or((file, line));
                 tested.file = Some(file);
                 tested.line = Some(line);
             }

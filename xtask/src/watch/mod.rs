@@ -94,7 +94,8 @@ pub(crate) fn run(course: &Course, flags: &Watch) -> Result<u8> {
     }
 }
 
-/// The exercise that was asked for, else the one looked at last, else the first that is open.
+/// The exercise that was asked for; else the one looked at or worked on last; else the first that
+/// is open.
 fn begin_with(course: &Course, flags: &Watch, store: &Store) -> Result<usize> {
     let at = |target: &str| {
         course
@@ -112,7 +113,16 @@ fn begin_with(course: &Course, flags: &Watch, store: &Store) -> Result<usize> {
             .iter()
             .position(|exercise| !store.get(&exercise.target()).solved)
     };
-    Ok(store.watched().and_then(at).or_else(open).unwrap_or(0))
+    let worked_on = || {
+        let all = course.exercises.iter().enumerate();
+        let begun = all.filter_map(|(at, exercise)| {
+            let record = store.get(&exercise.target());
+            (record.attempts > 0 && !record.solved).then_some((record.at, at))
+        });
+        begun.max().map(|(_, at)| at)
+    };
+    let watched = store.watched().and_then(at);
+    Ok(watched.or_else(worked_on).or_else(open).unwrap_or(0))
 }
 
 struct Watching<'a> {
