@@ -6,23 +6,27 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch03_signals_ipc/crash_report.rs")]
 mod crash_report;
 
+mod crashing;
 mod handlers;
 
 use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::{ptr, thread};
 
 use crash_report::{AltStack, install};
+use crashing::{
+    Crash, alt_stack, died, disable_alt_stack, instructions, mapped, no_alt_stack, overflow, page,
+    poke, prepare, queue, tell,
+};
 use handlers::{SAFE, count_allocations, in_handler, prints};
 use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use observe::{Action, Calls, Child, End, Failure, Fault, Run, Scratch, assert_seen, errno, needs};
+use nix::sys::mman::ProtFlags;
+use observe::{Action, Child, Fault, Scratch, assert_seen, errno, needs};
 
 #[test]
 fn bad_address_is_reported_and_kills() {
@@ -99,8 +103,7 @@ fn sent_signal_names_its_sender_and_kills_too() {
             // SAFETY: takes an integer.
             unsafe { libc::raise(signal) };
         });
-        let pid = usize::from_str_radix(raised.told().trim_start_matches("0x"), 16);
-        let expected = format!("{name} SI_TKILL from process {}", pid.unwrap_or_default());
+        let expected = format!("{name} SI_TKILL from process {}", raised.told_number());
         raised.is(
             signal,
             &format!("{name} that a thread sent itself"),
@@ -129,6 +132,15 @@ fn sent_signal_names_its_sender_and_kills_too() {
         );
     }
     assert_seen!("ch03_crash_report__sent", seen);
+
+    // A code that needs no name.
+    let unnamed = Crash::of(|| {
+        tell(std::process::id() as usize);
+        queue(SIGSEGV, libc::SI_ASYNCNL);
+    });
+    let what = "SIGSEGV that was sent with the si_code -60";
+    let expected = format!("SIGSEGV code -60 from process {}", unnamed.told_number());
+    unnamed.is(SIGSEGV, what, &expected);
 }
 
 #[test]
@@ -303,218 +315,4 @@ fn threads_that_crash_at_once_leave_a_report() {
         !lines.is_empty() && lines.iter().all(right) && report.ends_with('\n'),
         "{what} left this report: {report:?}"
     );
-}
-
-/// A child that crashed, and what its handler wrote.
-struct Crash {
-    run: Run<()>,
-    calls: Calls,
-    report: String,
-}
-
-impl Crash {
-    fn of(crash: impl FnOnce()) -> Crash {
-        Crash::in_child(Child::new(), crash)
-    }
-
-    fn in_child(child: Child, crash: impl FnOnce()) -> Crash {
-        let (reader, writer) = io::pipe().unwrap();
-        let run = child.keep(&writer).run(move || {
-            prepare(writer.into());
-            crash();
-        });
-        Crash::new(run, reader)
-    }
-
-    fn new(run: Run<()>, mut reader: impl Read) -> Crash {
-        let mut report = String::new();
-        reader.read_to_string(&mut report).unwrap();
-        Crash {
-            calls: run.calls.clone(),
-            run,
-            report,
-        }
-    }
-
-    /// What the child told before it crashed.
-    fn told(&self) -> String {
-        self.run.stdout_text()
-    }
-
-    /// That `what` killed by this signal, and left this line.
-    #[track_caller]
-    fn is(&self, signal: i32, what: &str, line: &str) {
-        died(&self.run, signal, what);
-        let report = &self.report;
-        assert!(!report.is_empty(), "{what} was not reported");
-        assert!(
-            *report == format!("{line}\n"),
-            "{what} was reported as {report:?} instead of {:?}",
-            format!("{line}\n")
-        );
-    }
-
-    /// That the stack of `whose` had no more room, where the child told how far it had come.
-    #[track_caller]
-    fn is_overflow(&self, whose: &str) {
-        let what = format!("an overflow of the stack of {whose}");
-        died(&self.run, SIGSEGV, &what);
-        let report = &self.report;
-        assert!(!report.is_empty(), "{what} was not reported");
-        // A guard page, or nothing at all below the stack.
-        let mut words = report.trim_end().rsplit(" at 0x");
-        let number = |text: &str| usize::from_str_radix(text, 16).ok();
-        let address = words.next().and_then(number);
-        let name = words.next().unwrap_or_default();
-        let start = number(self.told().trim_start_matches("0x"));
-        let on_stack = start
-            .zip(address)
-            .is_some_and(|(start, address)| address < start && start - address < 64 << 20);
-        assert!(
-            on_stack && ["SIGSEGV SEGV_MAPERR", "SIGSEGV SEGV_ACCERR"].contains(&name),
-            "{what} was reported as {report:?}"
-        );
-    }
-
-    /// The report, without what differs each time, and how the process ended.
-    fn in_words(&self) -> String {
-        let mut report = self.report.trim_end().to_owned();
-        if !self.told().is_empty() {
-            report = report.replace(&self.told(), "the address");
-        }
-        match &self.run.end {
-            End::Killed(signal) => format!("{report}: killed by {signal}"),
-            _ => format!("{report}: {}", self.run.sentence()),
-        }
-    }
-}
-
-/// That the child was killed by this signal, `what` being the reason.
-#[track_caller]
-fn died(run: &Run<()>, signal: i32, what: &str) {
-    let signal = observe::Signal(signal);
-    match &run.end {
-        End::Killed(by) if *by == signal => {}
-        // An exercise that was not begun, or that has failed otherwise, says so itself.
-        End::Panicked(_) | End::Killed(observe::Signal(libc::SIGABRT)) => run.killed_by(signal),
-        _ => panic!(
-            "{what} should have killed the process by {signal}, and it {}",
-            run.sentence()
-        ),
-    }
-}
-
-/// In the child: a program as C would find it, without alternate stack and handlers, calls `install`.
-fn prepare(report: OwnedFd) {
-    disable_alt_stack();
-    for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL] {
-        // SAFETY: takes integers.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    if let Err(failure) = errno(install(report)) {
-        panic!("install failed with {failure}");
-    }
-}
-
-fn no_alt_stack(error: io::Error) -> ! {
-    let failure = Failure::from(error);
-    // A panic can't leave a thread that is not std's.
-    eprintln!("there was no AltStack to be had: {failure}");
-    std::process::abort()
-}
-
-/// In the child: an address for the test.
-fn tell(address: usize) {
-    let text = format!("{address:#x}");
-    // SAFETY: the text is read during the call.
-    let count = unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
-    assert_eq!(count, text.len() as isize);
-}
-
-fn poke(address: usize) {
-    // SAFETY: none: this is to crash, in a process of its own.
-    unsafe { ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(1) }
-}
-
-/// A page that fork(2) shares.
-fn page(access: ProtFlags) -> usize {
-    let length = std::num::NonZeroUsize::new(4096).unwrap();
-    // SAFETY: a new mapping, where nothing else is.
-    let page = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_SHARED) };
-    page.unwrap().as_ptr() as usize
-}
-
-fn overflow() {
-    #[allow(unconditional_recursion, reason = "this is to crash")]
-    fn deeper(depth: u64) -> u64 {
-        let frame = black_box([depth; 64]);
-        deeper(depth + 1) + black_box(frame)[0]
-    }
-    let here = 0_u8;
-    tell(black_box(&raw const here) as usize);
-    black_box(deeper(0));
-}
-
-/// Address and size of the calling thread's alternate stack.
-fn alt_stack() -> Option<(usize, usize)> {
-    // SAFETY: an all-zero stack_t is valid, and written during the call.
-    let stack = unsafe {
-        let mut stack: libc::stack_t = std::mem::zeroed();
-        libc::sigaltstack(ptr::null(), &raw mut stack);
-        stack
-    };
-    let none = stack.ss_flags & libc::SS_DISABLE != 0;
-    (!none).then_some((stack.ss_sp as usize, stack.ss_size))
-}
-
-fn disable_alt_stack() -> Option<(usize, usize)> {
-    // SAFETY: an all-zero stack_t is valid, and read during the call.
-    unsafe {
-        let mut stack: libc::stack_t = std::mem::zeroed();
-        stack.ss_flags = libc::SS_DISABLE;
-        libc::sigaltstack(&raw const stack, ptr::null_mut());
-    }
-    alt_stack()
-}
-
-/// Bytes of this process's address space that are in use.
-fn mapped() -> u64 {
-    let mappings = observe::Mapping::of(std::process::id() as i32).unwrap();
-    mappings
-        .iter()
-        .map(|mapping| mapping.end - mapping.start)
-        .sum()
-}
-
-mod instructions {
-    #[cfg(target_arch = "x86_64")]
-    std::arch::global_asm!(
-        ".globl syslab_illegal",
-        "syslab_illegal: ud2",
-        ".globl syslab_divide",
-        "syslab_divide: xor edx, edx",
-        "xor ecx, ecx",
-        "mov eax, 1",
-        ".globl syslab_divide_at",
-        "syslab_divide_at: div ecx",
-        "ret",
-    );
-    #[cfg(target_arch = "aarch64")]
-    std::arch::global_asm!(
-        ".globl syslab_illegal",
-        ".balign 4",
-        "syslab_illegal: udf #0"
-    );
-
-    unsafe extern "C" {
-        #[link_name = "syslab_illegal"]
-        pub unsafe fn illegal();
-        #[cfg(target_arch = "x86_64")]
-        #[link_name = "syslab_divide"]
-        pub unsafe fn divide();
-        /// The division itself.
-        #[cfg(target_arch = "x86_64")]
-        #[link_name = "syslab_divide_at"]
-        pub unsafe fn divide_at();
-    }
 }

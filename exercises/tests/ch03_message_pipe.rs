@@ -6,23 +6,21 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch03_signals_ipc/message_pipe.rs")]
 mod message_pipe;
 
+mod messages;
+
 use message_pipe::{Receiver, Sender};
+use messages::{
+    LIMIT, LONGEST, Received, again, assert_received, assert_sent, frame, hex, is_kind, message,
+    next, quoted, receive, send, send_all, words,
+};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use observe::{Action, Child, Failure, Fault, Scratch, assert_seen, errno, kill_at_every_call};
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
 use std::time::Duration;
-
-/// As the text has it; the exercise's own constant may be wrong.
-const LONGEST: usize = libc::PIPE_BUF - 2;
-
-/// Where a wrong loop has no end.
-const LIMIT: Duration = Duration::from_secs(5);
-
-/// What one `recv` gave, as it crosses from the child.
-type Received = Result<Option<Vec<u8>>, Failure>;
 
 #[test]
 fn frame_is_the_length_and_the_message() {
@@ -370,7 +368,7 @@ fn killed_writer_leaves_whole_frames() {
     );
 }
 
-/// Writers at once, and the messages of each.
+/// Writers at once, two threads of each process, and the messages of each.
 const WRITERS: usize = 6;
 const MESSAGES: usize = 200;
 
@@ -379,155 +377,50 @@ fn many_writers_never_mix() {
     let (reader, writer) = io::pipe().unwrap();
     // As small as a pipe can be: it is full all the time, and every writer waits for room.
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(libc::PIPE_BUF as i32)).unwrap();
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer_id| {
-            let mine = writer.try_clone().unwrap();
-            Child::new()
-                .keep(&mine)
-                .limit(Duration::from_secs(40))
-                .start(move || {
-                    let messages: Vec<_> = (0..MESSAGES)
-                        .map(|number| message(writer_id, number))
-                        .collect();
-                    send_all(&Sender::new(mine), &messages)
-                })
+    let limit = Duration::from_secs(40);
+    let process = |first| {
+        let pipe = writer.try_clone().unwrap();
+        Child::new().keep(&pipe).limit(limit).start(move || {
+            let sender = Sender::new(pipe);
+            let send = |writer| {
+                let messages: Vec<_> = (0..MESSAGES).map(|at| message(writer, at)).collect();
+                send_all(&sender, &messages)
+            };
+            thread::scope(|scope| {
+                let threads = [first, first + 1].map(|writer| scope.spawn(move || send(writer)));
+                threads.map(|thread| thread.join().unwrap())
+            })
         })
-        .collect();
+    };
+    let processes: Vec<_> = (0..WRITERS).step_by(2).map(process).collect();
     drop(writer);
-    let received = Child::new()
-        .keep(&reader)
-        .limit(Duration::from_secs(40))
-        .run(move || {
-            let mut receiver = Receiver::new(reader);
-            let mut next = [0; WRITERS];
-            loop {
-                let given = match receiver.recv() {
-                    Ok(Some(given)) => given,
-                    Ok(None) => return Ok(next),
-                    Err(error) => return Err(format!("failed with {}", Failure::from(error))),
-                };
-                let from = *given.first().unwrap_or(&255) as usize;
-                if next
-                    .get(from)
-                    .is_none_or(|number| given != message(from, *number))
-                {
-                    return Err(format!("gave {}, which nobody sent then", quoted(&given)));
-                }
-                next[from] += 1;
+    let received = Child::new().keep(&reader).limit(limit).run(move || {
+        let mut receiver = Receiver::new(reader);
+        let mut next = [0; WRITERS];
+        loop {
+            let given = match receiver.recv() {
+                Ok(Some(given)) => given,
+                Ok(None) => return Ok(next),
+                Err(error) => return Err(format!("failed with {}", Failure::from(error))),
+            };
+            let from = *given.first().unwrap_or(&255) as usize;
+            if next
+                .get(from)
+                .is_none_or(|number| given != message(from, *number))
+            {
+                return Err(format!("gave {}, which nobody sent then", quoted(&given)));
             }
-        });
-    for writer in writers {
-        assert_sent(&writer.wait().returned());
+            next[from] += 1;
+        }
+    });
+    for process in processes {
+        process.wait().returned().iter().for_each(assert_sent);
     }
     match received.returned() {
         Ok(counts) => assert!(
             counts == [MESSAGES; WRITERS],
-            "{WRITERS} processes sent {MESSAGES} messages each, and {counts:?} came"
+            "{WRITERS} writers sent {MESSAGES} messages each, and {counts:?} came"
         ),
-        Err(wrong) => panic!("{WRITERS} processes sent at once, and recv {wrong}"),
-    }
-}
-
-/// The message of that number: who sends it, which one it is, and a filling that shows where it was torn.
-fn message(writer: usize, number: usize) -> Vec<u8> {
-    // From a few bytes to the longest there is.
-    let length = [3, 40, LONGEST, 1000, LONGEST - 1][(writer + number) % 5];
-    let mut message = vec![b'a' + writer as u8; length];
-    message[..3].copy_from_slice(&[writer as u8, number as u8, (number >> 8) as u8]);
-    message
-}
-
-/// A frame as the text has it.
-fn frame(message: &[u8]) -> Vec<u8> {
-    [&(message.len() as u16).to_le_bytes(), message].concat()
-}
-
-/// In the child: the length of the message that could not be sent, and why.
-fn send_all(sender: &Sender, messages: &[impl AsRef<[u8]>]) -> Result<(), (usize, Failure)> {
-    messages.iter().map(AsRef::as_ref).try_for_each(|message| {
-        errno(sender.send(message)).map_err(|failure| (message.len(), failure))
-    })
-}
-
-#[track_caller]
-fn assert_sent(sent: &Result<(), (usize, Failure)>) {
-    if let Err((length, failure)) = sent {
-        panic!("a message of {length} bytes could not be sent: {failure}");
-    }
-}
-
-fn send(pipe: &PipeWriter, message: &[u8]) -> Result<(), Failure> {
-    Child::new()
-        .keep(pipe)
-        .limit(LIMIT)
-        .run(|| errno(Sender::new(pipe.try_clone().unwrap()).send(message)))
-        .returned()
-}
-
-fn receive(pipe: &PipeReader, count: usize) -> Vec<Received> {
-    Child::new()
-        .keep(pipe)
-        .limit(LIMIT)
-        .run(|| next(pipe, count))
-        .returned()
-}
-
-/// In the child: what the next calls of `recv` give.
-fn next(pipe: &PipeReader, count: usize) -> Vec<Received> {
-    let mut receiver = Receiver::new(pipe.try_clone().unwrap());
-    (0..count).map(|_| errno(receiver.recv())).collect()
-}
-
-fn again(received: &Received) -> bool {
-    received
-        .as_ref()
-        .is_err_and(|failure| failure.is(libc::EAGAIN))
-}
-
-fn is_kind(received: &Received, kind: ErrorKind) -> bool {
-    received
-        .as_ref()
-        .is_err_and(|failure| failure.is_kind(kind))
-}
-
-#[track_caller]
-fn assert_received(received: &Received, expected: &[u8], which: &str) {
-    assert!(
-        received
-            .as_ref()
-            .is_ok_and(|given| given.as_deref() == Some(expected)),
-        "{which}: recv returned {} instead of {}",
-        words(received),
-        quoted(expected)
-    );
-}
-
-fn words(received: &Received) -> String {
-    match received {
-        Ok(None) => "None".to_owned(),
-        Ok(Some(message)) => quoted(message),
-        Err(failure) => failure.to_string(),
-    }
-}
-
-/// A message as a person can read it.
-fn quoted(message: &[u8]) -> String {
-    match message.len() {
-        0 => "an empty message".to_owned(),
-        1..=16 => format!("\"{}\"", message.escape_ascii()),
-        length => format!("{length} bytes, \"{}…\"", message[..12].escape_ascii()),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let shown: Vec<String> = bytes
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    match bytes.len() {
-        0 => "nothing".to_owned(),
-        1..=12 => shown.join(" "),
-        length => format!("{} … ({length} bytes)", shown.join(" ")),
+        Err(wrong) => panic!("{WRITERS} writers sent at once, and recv {wrong}"),
     }
 }
