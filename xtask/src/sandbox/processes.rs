@@ -10,7 +10,7 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, getppid, setsid};
@@ -67,11 +67,16 @@ fn landlock_abi() -> Option<i64> {
 ///
 /// False where Landlock is older than version 6.
 pub(super) fn signal_only_own() -> bool {
-    let confine = || -> Result<RulesetStatus, RulesetError> {
+    let confine = || -> Result<RulesetStatus, Box<dyn std::error::Error>> {
+        // Every domain forbids to link and rename from one folder to another (EXDEV), whatever it is
+        // about, unless it says otherwise.
+        let refer = PathBeneath::new(PathFd::new("/")?, AccessFs::Refer);
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .scope(Scope::Signal)?
-            .create()?;
+            .handle_access(AccessFs::Refer)?
+            .create()?
+            .add_rule(refer)?;
         Ok(ruleset.restrict_self()?.ruleset)
     };
     // What comes of a mistake here is too bad to rely on one answer.

@@ -1,4 +1,4 @@
-//! Uses what a learner may use: forks, threads, files below TMPDIR, a pseudoterminal, loopback, signals to its own.
+//! Uses what a learner may use: forks, threads, files in several folders below TMPDIR, a pseudoterminal, loopback, signals to its own.
 //! outcome: passed
 
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,9 @@ pub fn answer() -> u32 {
     let folder = std::env::temp_dir().join("work");
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join("file");
-    std::fs::write(&file, "20").unwrap();
+    std::fs::write(folder.with_file_name("elsewhere"), "20").unwrap();
+    std::fs::rename(folder.with_file_name("elsewhere"), &file).unwrap();
+    std::fs::hard_link(&file, folder.with_file_name("link")).unwrap();
     // SAFETY: forks in a process of one thread; the pid is that of the child just made.
     let status = unsafe {
         let pid = libc::fork();
@@ -33,6 +35,7 @@ pub fn answer() -> u32 {
     let terminal = nix::pty::openpty(None, None).unwrap();
     nix::unistd::write(&terminal.slave, b"x").unwrap();
     let sum = std::fs::read_to_string(&file).unwrap().parse::<u32>().unwrap() + text.parse::<u32>().unwrap();
+    std::fs::remove_file(folder.with_file_name("link")).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     println!("the answer is {sum}");
     sum
