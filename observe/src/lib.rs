@@ -26,6 +26,7 @@
 //! | `text.rs`, `seen.rs` | how does data read in a snapshot? |
 //! | `report.rs` | what does the grader learn? |
 //! | `scratch.rs` | where may a test write files? |
+//! | `disk.rs` | where do files lie that can leave memory? |
 //! | `needs.rs` | what does this machine offer? |
 
 #[cfg(not(target_os = "linux"))]
@@ -37,6 +38,7 @@ mod canary;
 mod child;
 mod crash;
 mod descriptors;
+mod disk;
 mod errno;
 mod facts;
 mod inside;
@@ -62,6 +64,7 @@ pub use calls::{Call, Calls};
 pub use child::Child;
 pub use crash::{Crash, kill_at_every_call};
 pub use descriptors::{Descriptor, Descriptors};
+pub use disk::{DISK, disk};
 pub use errno::{Errno, Failure, errno};
 pub use facts::Facts;
 pub use mappings::Mapping;

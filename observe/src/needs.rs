@@ -12,14 +12,16 @@ use std::sync::OnceLock;
 /// }
 /// ```
 ///
-/// Known names: `memfd`, `mqueue`, `pidns` (a pid namespace, without privilege), `ptrace`, `pty`. Each is tried, not
-/// guessed from a version.
+/// Known names: `direct_io` (on [`disk`](crate::disk())), `disk`, `memfd`, `mqueue`, `pidns` (a pid namespace, without
+/// privilege), `ptrace`, `pty`. Each is tried, not guessed from a version.
 ///
 /// # Panics
 /// On a name that is not known.
 pub fn needs(capability: &str) -> bool {
     begin();
     let offered = match capability {
+        "direct_io" => crate::disk().is_ok_and(|place| crate::disk::direct_io(&place)),
+        "disk" => crate::disk().is_ok(),
         "memfd" => memfd(),
         "mqueue" => mqueue(),
         "pidns" => pidns(),

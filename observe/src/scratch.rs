@@ -28,7 +28,7 @@ impl Scratch {
     /// When TMPDIR is not writable: that is no verdict on the exercise.
     #[allow(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Scratch {
-        Scratch::make().unwrap_or_else(|error| {
+        Scratch::make(&std::env::temp_dir()).unwrap_or_else(|error| {
             panic!(
                 "the test cannot make a directory in {}: {error}",
                 std::env::temp_dir().display()
@@ -36,10 +36,21 @@ impl Scratch {
         })
     }
 
-    fn make() -> io::Result<Scratch> {
+    /// Makes one on a [`disk`](crate::disk()): the pages of its files can leave the page cache. A test that uses it
+    /// begins with `needs("disk")`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn on_disk() -> Scratch {
+        let made = crate::disk()
+            .and_then(|place| Scratch::make(&place).map_err(|error| error.to_string()));
+        made.unwrap_or_else(|reason| panic!("the test cannot make a directory on a disk: {reason}"))
+    }
+
+    fn make(base: &Path) -> io::Result<Scratch> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Canonical, because /proc and the kernel show paths without symbolic links.
-        let base = fs::canonicalize(std::env::temp_dir())?;
+        let base = fs::canonicalize(base)?;
         let owner = std::process::id();
         loop {
             let name = format!("syslab-{owner}-{}", NEXT.fetch_add(1, Ordering::Relaxed));

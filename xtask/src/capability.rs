@@ -22,7 +22,7 @@ pub(crate) struct Capability {
 }
 
 /// All that exercises may name.
-pub(crate) const ALL: [Capability; 9] = [
+pub(crate) const ALL: [Capability; 10] = [
     Capability {
         name: "ptrace",
         what: "tracing one's own children",
@@ -64,6 +64,12 @@ pub(crate) const ALL: [Capability; 9] = [
         what: "userfaultfd(2) for user-mode faults",
         probe: userfaultfd,
         advice: distribution::allow_userfaultfd,
+    },
+    Capability {
+        name: "disk",
+        what: "files whose pages can leave memory",
+        probe: || observe::disk().map(drop),
+        advice: || "set TMPDIR to a folder on a disk".into(),
     },
     Capability {
         name: "kvm",

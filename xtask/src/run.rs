@@ -191,6 +191,17 @@ fn run_test(unit: &Unit<'_>, test: usize, setting: &Setting<'_>) -> Tested {
             );
         }
     };
+    let wants_disk = unit.exercise.needs.iter().any(|need| need == "disk");
+    // Gone with the test; a machine without one has been told so before.
+    let disk = wants_disk.then(observe::disk).and_then(Result::ok);
+    let disk = disk.and_then(|disk| {
+        let parent = if private.starts_with(&disk) {
+            private
+        } else {
+            &disk
+        };
+        Scratch::new_in(parent).ok()
+    });
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let env = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut job = Job {
@@ -213,8 +224,15 @@ fn run_test(unit: &Unit<'_>, test: usize, setting: &Setting<'_>) -> Tested {
             env("INSTA_OUTPUT", "none"),
             env("INSTA_WORKSPACE_ROOT", &path(insta_root)),
             env("SYSLAB_REPORT_FD", &sandbox::REPORT_FD.to_string()),
-        ],
+        ]
+        .into_iter()
+        .chain(
+            disk.iter()
+                .map(|disk| env(observe::DISK, &path(disk.path()))),
+        )
+        .collect(),
         scratch: scratch.path().to_owned(),
+        disk: disk.as_ref().map(|disk| disk.path().to_owned()),
         limit: unit.exercise.limit(),
         mode: sandbox.mode,
         protect: vec![std::process::id().cast_signed()],

@@ -22,8 +22,10 @@ pub(crate) struct Job {
     pub(crate) args: Vec<String>,
     /// The whole environment; nothing is inherited.
     pub(crate) env: Vec<(String, String)>,
-    /// The only folder it may write to: its TMPDIR, HOME and working folder.
+    /// The folder it may write to: its TMPDIR, HOME and working folder.
     pub(crate) scratch: PathBuf,
+    /// A second one, on a disk: `scratch` may be in memory.
+    pub(crate) disk: Option<PathBuf>,
     /// Wall-clock limit.
     pub(crate) limit: Duration,
     pub(crate) mode: Mode,

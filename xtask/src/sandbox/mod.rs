@@ -99,6 +99,7 @@ fn try_mode(mode: Mode, private: &Path) -> Result<Vec<String>, String> {
         args: vec![warden::NOTHING.into()],
         env: Vec::new(),
         scratch: scratch.path().to_owned(),
+        disk: None,
         limit: Duration::from_secs(20),
         mode,
         protect: vec![std::process::id().cast_signed()],

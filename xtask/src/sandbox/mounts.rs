@@ -58,11 +58,14 @@ const SERVICES: [&str; 5] = [
     "/run/podman",
 ];
 
-/// In a mount namespace of its own: everything read-only, but TMPDIR, /dev/shm and /proc/PID.
+/// In a mount namespace of its own: everything read-only, but TMPDIR, the folder on a disk, /dev/shm and /proc/PID.
 pub(super) fn furnish(job: &Job) -> std::io::Result<()> {
     mount(NO, "/", NO, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NO)
         .map_err(|errno| named("a private mount of /", errno))?;
-    set(c"/", libc::MOUNT_ATTR_RDONLY).map_err(|errno| named("a read-only /", errno))?;
+    set(c"/", libc::MOUNT_ATTR_RDONLY, 0).map_err(|errno| named("a read-only /", errno))?;
+    if let Some(disk) = &job.disk {
+        writable(disk).map_err(|errno| named("a folder on a disk", errno))?;
+    }
     devices(needs(job, "/dev/shm")).map_err(|errno| named("a private /dev", errno))?;
     // Gone when TMPDIR is below /dev/shm.
     let _ = std::fs::create_dir_all(&job.scratch);
@@ -177,11 +180,20 @@ fn hide(path: &Path) -> nix::Result<()> {
     mount(Some("/dev/null"), path, NO, MsFlags::MS_BIND, NO)
 }
 
-/// Sets attributes of every mount at and below `path` (`mount_setattr(2)`, Linux 5.12).
-fn set(path: &std::ffi::CStr, attributes: u64) -> nix::Result<()> {
+/// A mount of its own, so that it can be written to again; whoever has mounted read-only what is below keeps it so.
+fn writable(folder: &Path) -> nix::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    mount(Some(folder), folder, NO, MsFlags::MS_BIND, NO)?;
+    let folder = std::ffi::CString::new(folder.as_os_str().as_bytes());
+    let folder = folder.map_err(|_| nix::Error::EINVAL)?;
+    set(&folder, 0, libc::MOUNT_ATTR_RDONLY)
+}
+
+/// Changes attributes of every mount at and below `path` (`mount_setattr(2)`, Linux 5.12).
+fn set(path: &std::ffi::CStr, attributes: u64, cleared: u64) -> nix::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: attributes,
-        attr_clr: 0,
+        attr_clr: cleared,
         propagation: 0,
         userns_fd: 0,
     };

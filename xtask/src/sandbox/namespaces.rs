@@ -19,7 +19,7 @@ use nix::unistd::{ForkResult, Pid, fork, getgid, getuid, setsid};
 use super::job::{Exit, Job};
 use super::sweep::settle_namespace;
 use super::warden::{
-    NOT_STARTED, NOT_STARTED_STATUS, Outputs, exit_of, files_in, take_descriptors,
+    NOT_STARTED, NOT_STARTED_STATUS, Outputs, exit_of, files_of, take_descriptors,
 };
 use super::{limits, mounts};
 
@@ -89,7 +89,7 @@ fn run(job: &Job, outputs: &Outputs) -> std::io::Result<Answer> {
         }
     };
     let left = settle_namespace();
-    Ok((exit_of(status), left, files_in(&job.scratch)))
+    Ok((exit_of(status), left, files_of(job)))
 }
 
 /// Returns only when it could not.

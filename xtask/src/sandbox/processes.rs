@@ -6,8 +6,6 @@
 //! least the grader and `kill(-1, …)` from them; resource limits hold the rest,
 //! and the warden finds the leftovers.
 
-use std::path::Path;
-
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
@@ -93,7 +91,7 @@ pub(super) fn become_test(job: &Job, outputs: &Outputs, warden: Pid, nproc: u64)
         limits::apply(nproc)?;
         take_descriptors(outputs)?;
         limits::shed()?;
-        confine_files(&job.scratch).map_err(std::io::Error::other)?;
+        confine_files(job).map_err(std::io::Error::other)?;
         let mut protected = job.protect.clone();
         protected.push(warden.as_raw());
         confine_signals(&protected).map_err(std::io::Error::other)
@@ -117,9 +115,9 @@ const DEVICES: [&str; 9] = [
     "/dev/kvm",
 ];
 
-/// Everything may be read, nothing written but below `scratch`, in devices and in /proc;
+/// Everything may be read, nothing written but in the folders of the job, in devices and in /proc;
 /// no signal and no abstract socket leads to a process outside.
-fn confine_files(scratch: &Path) -> Result<(), String> {
+fn confine_files(job: &Job) -> Result<(), String> {
     // Best effort (the crate's default): an older kernel handles fewer rights.
     let abi = ABI::V3;
     let writing = AccessFs::from_write(abi);
@@ -128,7 +126,9 @@ fn confine_files(scratch: &Path) -> Result<(), String> {
             .handle_access(writing)?
             .scope(Scope::from_all(ABI::V6))?
             .create()?;
-        ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(scratch)?, writing))?;
+        for folder in [&job.scratch].into_iter().chain(&job.disk) {
+            ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
+        }
         // Not root's /proc: whoever may write to its sysctls commands the kernel, and
         // uid 0 needs no capability for that.
         let proc = (!nix::unistd::getuid().is_root()).then_some("/proc");

@@ -229,7 +229,7 @@ fn hold_processes(
     Ok(Held {
         exit,
         left_processes,
-        left_files: files_in(&job.scratch),
+        left_files: files_of(job),
     })
 }
 
@@ -295,7 +295,13 @@ pub(super) fn exit_of(status: WaitStatus) -> Exit {
 }
 
 /// Names of what is in `folder`, a few levels deep at most.
-pub(super) fn files_in(folder: &std::path::Path) -> Vec<String> {
+/// What is left in the folders of a job.
+pub(super) fn files_of(job: &Job) -> Vec<String> {
+    let folders = [&job.scratch].into_iter().chain(&job.disk);
+    folders.flat_map(|folder| files_in(folder)).collect()
+}
+
+fn files_in(folder: &std::path::Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
