@@ -41,6 +41,7 @@ pub mod ch04_file_systems {
     pub mod kv_store;
     pub mod logical_volume;
     pub mod mmap_reader;
+    pub mod page_cache;
     pub mod tree_walk;
 }
 
