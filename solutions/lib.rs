@@ -43,6 +43,7 @@ pub mod ch04_file_systems {
     pub mod mmap_reader;
     pub mod page_cache;
     pub mod tree_walk;
+    pub mod watch_tree;
 }
 
 /// Parallelism.
