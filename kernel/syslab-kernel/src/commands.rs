@@ -48,7 +48,10 @@ pub(crate) const OWN: [(&str, &str); 15] = [
     (":maps", "its memory map"),
     (":signals", "its signal masks and dispositions"),
     (":ns", "its namespaces"),
-    (":exercise", "what an exercise asks for; opens its file: `:exercise raw_write`"),
+    (
+        ":exercise",
+        "what an exercise asks for; opens its file: `:exercise raw_write`",
+    ),
     (":check", "grade an exercise: `:check raw_write`"),
     (":hint", "its next hint"),
     (":progress", "the chapters, and what of them is solved"),
