@@ -5,12 +5,13 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch02_processes/mini_init.rs")]
 mod mini_init;
 
-use libc::{SIGCHLD, SIGCONT, SIGPIPE, SIGSTOP, SIGTERM, SIGUSR1};
+use libc::{SIGABRT, SIGCHLD, SIGCONT, SIGKILL, SIGPIPE, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2};
 use mini_init::init;
+use nix::sys::signal::{SigSet, Signal as Named};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use observe::{
-    Action, Child, Failure, Fault, Panic, Process, Run, Scratch, Signal, Started, assert_seen,
+    Action, Child, End, Failure, Fault, Panic, Process, Run, Scratch, Signal, Started, assert_seen,
     descendants, errno, zombies,
 };
 use std::collections::BTreeMap;
@@ -24,17 +25,21 @@ use std::time::Duration;
 fn status_of_the_command_is_passed_on() {
     let site = Site::new();
     let mut seen = BTreeMap::new();
-    for script in [
-        "exit 0",
-        "exit 7",
-        "exit 255",
-        "kill -TERM $$",
-        "kill -KILL $$",
-        // SIGRTMIN, as libc has it.
-        "kill -34 $$",
-    ] {
-        let run = Child::new().run(|| site.init(script));
+    for code in [0, 7, 255] {
+        let script = format!("exit {code}");
+        let run = over(Child::new().start(|| site.init(&script)));
         seen.insert(script, status(run.returned()));
+    }
+    for signal in [SIGTERM, SIGKILL, libc::SIGRTMIN()].map(Signal) {
+        let script = format!("kill -{} $$; echo lived", signal.0);
+        let run = over(Child::new().start(|| site.init(&script)));
+        assert!(
+            run.stdout_text() != "lived\n",
+            "the command sent itself {signal} and lived: is it blocked in it?"
+        );
+        let name = signal.name();
+        let line = format!("kill -{} $$", name.trim_start_matches("SIG"));
+        seen.insert(line, status(run.returned()));
     }
     assert_seen!("ch02_mini_init__statuses", seen);
 }
@@ -45,30 +50,32 @@ fn command_that_cannot_run_is_an_errno() {
     site.scratch.write("plain", "exit 0\n");
     for (name, expected) in [("absent", libc::ENOENT), ("plain", libc::EACCES)] {
         let expected = observe::Errno(expected);
-        let run = Child::new().run(|| errno(init(Command::new(site.scratch.join(name)))));
-        match run.returned() {
+        let run = Child::new().run(|| {
+            block(Named::SIGUSR2);
+            let answer = errno(init(Command::new(site.scratch.join(name))));
+            (answer, Process::me().signals.blocked)
+        });
+        let (answer, blocked) = run.returned();
+        match answer {
             Ok(status) => panic!("the command cannot be run, and init returned status {status}"),
             Err(failure) => assert!(
                 failure.is(expected.0),
                 "the command cannot be run, and init failed with {failure} instead of {expected}"
             ),
         }
+        assert!(
+            blocked == [Signal(SIGUSR2)],
+            "SIGUSR2 was blocked when init was called, and when it had failed {} were",
+            count(blocked.len(), "signal")
+        );
     }
 }
 
 #[test]
 fn command_starts_with_no_signal_blocked() {
     let site = Site::new();
-    // Not by a shell: some give up the mask that they inherit.
-    let end = site.scratch.join("end");
-    let started = Child::new().start(|| {
-        let mut command = Command::new("cat");
-        command.arg(&end);
-        errno(init(command))
-    });
-    let started = started.does("start its command", |started| {
-        started.others().iter().any(|other| other.name == "cat")
-    });
+    // Its caller may have blocked one before.
+    let started = site.start_cat(|| block(Named::SIGUSR2));
     let command = started.process().unwrap().children[0];
     let Process { signals, .. } = Process::of(command).unwrap();
     assert!(
@@ -80,32 +87,81 @@ fn command_starts_with_no_signal_blocked() {
         !signals.ignored.contains(&Signal(SIGPIPE)),
         "the command was started with SIGPIPE ignored"
     );
-    // Asleep so many times in a row: one that looks again and again is not.
-    let mut asleep = 0;
-    let rests = started.until(PATIENCE, |started| {
-        let sleeps = started.process().is_ok_and(|init| init.state == 'S');
-        asleep = if sleeps { asleep + 1 } else { 0 };
-        sleep(Duration::from_millis(2));
-        asleep == 20
-    });
-    assert!(rests, "init does not sleep, though nothing happens");
     site.release("end", || started.process().is_err());
-    assert_eq!(status(started.wait().returned()), 0, "the status of cat");
+    assert_eq!(status(over(started).returned()), 0, "the status of cat");
 }
 
 #[test]
-fn signals_reach_the_command_and_nobody_else() {
+fn init_sleeps_while_nothing_happens() {
+    let site = Site::new();
+    let started = site.start_cat(|| ());
+    assert!(
+        started.falls_asleep(PATIENCE),
+        "init does not sleep, though nothing happens"
+    );
+    // Nothing is there for which it could wake.
+    let before = woken(started.pid());
+    sleep(Duration::from_secs(1));
+    let times = woken(started.pid()).saturating_sub(before);
+    assert!(
+        times <= 3,
+        "init woke {times} times in a second in which nothing happened"
+    );
+    // While a process waits for a signal the kernel shows it unblocked: only its coming tells.
+    let fault = Signal(SIGABRT);
+    started.signal(fault).unwrap();
+    assert!(
+        started.until(PATIENCE, ended),
+        "{fault} was sent to init, which lives: is it blocked, though it tells of a fault?"
+    );
+    let run = started.wait();
+    assert!(
+        run.end == End::Killed(fault),
+        "{fault} was sent to init, which {} instead of being killed: was it sent on?",
+        end_of(&run)
+    );
+}
+
+#[test]
+fn children_from_before_are_reaped_too() {
+    let site = Site::new();
+    let run = over(Child::new().start(|| {
+        // SAFETY: the copy does nothing but exit; then a siginfo is written that nobody reads.
+        unsafe {
+            let before = libc::fork();
+            if before == 0 {
+                libc::_exit(3);
+            }
+            let mut info = std::mem::zeroed();
+            let look = libc::WEXITED | libc::WNOWAIT;
+            assert!(libc::waitid(libc::P_PID, before.cast_unsigned(), &raw mut info, look) == 0);
+        }
+        site.init("exit 6")
+    }));
+    let zombies = run.left.iter().filter(|left| left.zombie).count();
+    assert!(
+        zombies == 0,
+        "a child had ended with status 3 before init was called; init returned and left {}",
+        count(zombies, "zombie")
+    );
+    assert_eq!(
+        status(run.returned()),
+        6,
+        "the status of the command, where another child had ended with 3"
+    );
+}
+
+#[test]
+fn every_signal_reaches_the_command() {
     let site = Site::new();
     // Neither SIGKILL and SIGSTOP, which nobody catches, nor SIGCHLD, nor what a fault raises.
     let forwarded: Vec<i32> = (1..=31)
-        .filter(|signal| ![4, 5, 6, 7, 8, 9, 11, SIGCHLD, SIGSTOP, 31].contains(signal))
+        .filter(|signal| ![SIGKILL, SIGSTOP, SIGCHLD].contains(signal) && !FAULTS.contains(signal))
         .chain([34, 37, 64])
         .collect();
     let numbers: Vec<String> = forwarded.iter().map(i32::to_string).collect();
-    // An orphan that any signal ends; then the command says which ones it gets.
     let script = format!(
-        "(cat hold &)
-        for signal in {SIGCHLD} {}; do trap \"echo $signal\" $signal; done
+        "for signal in {}; do trap \"echo $signal\" $signal; done
         sleep 60 & : >trapped; while :; do wait; done",
         numbers.join(" ")
     );
@@ -114,45 +170,83 @@ fn signals_reach_the_command_and_nobody_else() {
     let mut reached = Vec::new();
     for signal in forwarded.into_iter().map(Signal) {
         let _ = started.signal(signal);
-        let came = started.until(PATIENCE, |started| said(started, signal));
-        if !came {
-            let run = started.wait();
-            tell_todo(&run);
-            panic!(
-                "{signal} was sent to init and did not reach the command; init {}",
-                run.sentence()
-            );
+        started.until(PATIENCE, |started| {
+            said(started, signal) > 0 || ended(started)
+        });
+        if said(&started, signal) == 0 {
+            let then = match ended(&started) {
+                true => end_of(&started.wait()),
+                false => "runs on".to_owned(),
+            };
+            panic!("{signal} was sent to init and did not reach the command; init {then}");
         }
         reached.push(signal);
     }
-    let orphans = |started: &Started<Answer>| {
-        let mut others = started.others();
-        others.retain(|other| other.command == ["cat", "hold"]);
-        others.len()
-    };
-    assert!(
-        orphans(&started) == 1,
-        "a signal was sent on to an orphan, which it ended"
-    );
+    assert_seen!("ch02_mini_init__signals", reached);
+}
 
-    // Now a SIGCHLD of init's own, and after it one for the command.
-    site.release("hold", || orphans(&started) == 0);
+#[test]
+fn nobody_else_gets_them() {
+    if !observe::needs("ptrace") {
+        return;
+    }
+    let site = Site::new();
+    let script = format!(
+        "(cat hold &)
+        for signal in {SIGTERM} {SIGUSR1}; do trap \"echo $signal\" $signal; done
+        sleep 60 & : >trapped; while :; do wait; done"
+    );
+    let orphan = |started: &Started<Answer>| {
+        let held = |other: &Process| other.command == ["cat", "hold"];
+        started.others().iter().any(held)
+    };
+    let kills = ["kill", "tkill", "tgkill", "rt_sigqueueinfo"];
+    let started = Child::new()
+        .only(&kills)
+        .limit(LIMIT)
+        .start(|| site.init(&script));
+    let started = started.does("run its command and leave its orphan alone", |started| {
+        site.scratch.join("trapped").exists() && orphan(started)
+    });
+    let init = started.process().unwrap();
+    let shell = |pid: &&i32| Process::of(**pid).is_ok_and(|it| it.name == "sh");
+    let command = *init.children.iter().find(shell).unwrap();
+    let reaches = |signal, times| {
+        started.signal(signal).unwrap();
+        assert!(
+            started.until(PATIENCE, |started| said(started, Signal(signal)) == times),
+            "{} was sent to init {times} times and reached the command {} times",
+            Signal(signal),
+            said(&started, Signal(signal))
+        );
+    };
+    reaches(SIGTERM, 1);
+    reaches(SIGUSR1, 1);
+    // A SIGCHLD of init's own, and one for the command after it.
+    site.release("hold", || !orphan(&started));
     assert!(
         started.until(PATIENCE, |started| zombies(started.pid()).is_empty()),
         "an orphan of the command has ended and is a zombie still"
     );
-    started.signal(SIGUSR1).unwrap();
-    let twice = format!("{SIGUSR1}\n");
-    let count_of = |started: &Started<Answer>| text(started).matches(&twice).count();
-    assert!(
-        started.until(PATIENCE, |started| count_of(started) == 2),
-        "SIGUSR1 was sent to init twice and reached the command once"
-    );
-    assert!(
-        !said(&started, Signal(SIGCHLD)),
-        "SIGCHLD was sent on to the command, whose child it was not that ended"
-    );
-    assert_seen!("ch02_mini_init__signals", reached);
+    reaches(SIGUSR1, 2);
+    // SAFETY: integers only; the command is init's child, and nobody has waited for it.
+    unsafe { libc::kill(command, SIGKILL) };
+    for call in over(started).calls.of_process(1).iter() {
+        let signal = match call.name {
+            "tgkill" => call.args[2],
+            _ => call.args[1],
+        } as i32;
+        let (target, name) = (call.args[0] as i32, call.name);
+        let signal = Signal(signal);
+        assert!(
+            signal.0 == 0 || target == command,
+            "init called {name}({target}, {signal}), and the command is process {command}"
+        );
+        assert!(
+            signal.0 != SIGCHLD,
+            "init called {name}({target}, {signal}): it sent SIGCHLD on to the command"
+        );
+    }
 }
 
 #[test]
@@ -190,7 +284,6 @@ fn a_hundred_orphans_leave_no_zombie() {
     site.all_adopted(&started);
     site.end_while_stopped(&started, "hold", 100);
     started.signal(SIGCONT).unwrap();
-    let ended = |started: &Started<Answer>| started.process().map_or(true, |init| init.zombie());
     started.until(PATIENCE, |started| {
         ended(started) || zombies(started.pid()).is_empty()
     });
@@ -206,7 +299,7 @@ fn a_hundred_orphans_leave_no_zombie() {
     // That was all: the command runs on, and its status counts.
     site.release("end", || started.process().is_err());
     assert_eq!(
-        status(started.wait().returned()),
+        status(over(started).returned()),
         3,
         "the status of the command"
     );
@@ -216,7 +309,7 @@ fn a_hundred_orphans_leave_no_zombie() {
 fn init_ends_with_its_command() {
     let site = Site::new();
     let started = site.start("(cat hold &) ; exit 4");
-    let (answer, left) = started.wait().returned_and_left();
+    let (answer, left) = over(started).returned_and_left();
     assert_eq!(
         status(answer),
         4,
@@ -234,9 +327,18 @@ fn init_ends_with_its_command() {
     let started = site.start(&format!("{ORPHANS} touch all; cat hold; exit 5"));
     site.all_adopted(&started);
     site.end_while_stopped(&started, "hold", 101);
-    started.signal(SIGTERM).unwrap();
+    let late = [SIGTERM, libc::SIGRTMIN()].map(Signal);
+    for signal in late {
+        started.signal(signal).unwrap();
+    }
     started.signal(SIGCONT).unwrap();
-    let run = started.wait();
+    let run = over(started);
+    for signal in late {
+        assert!(
+            run.end != End::Killed(signal),
+            "a {signal} that came after the command's end killed init instead of letting it return 5: were the signals unblocked?"
+        );
+    }
     let zombies = run.left.iter().filter(|left| left.zombie).count();
     assert!(
         zombies == 0,
@@ -291,7 +393,7 @@ fn process_1_does_the_same() {
     );
     // SAFETY: integers only; the pid is that of a process whose parent has not waited for it.
     unsafe { libc::kill(all[0], SIGTERM) };
-    let run = started.wait();
+    let run = over(started);
     tell_todo(&run);
     assert_eq!(
         status(run.returned()),
@@ -302,6 +404,19 @@ fn process_1_does_the_same() {
 
 /// How long something that has to happen may take, below a child's limit.
 const PATIENCE: Duration = Duration::from_secs(9);
+
+const LIMIT: Duration = Duration::from_secs(50);
+
+/// What a process gets for a fault of its own.
+const FAULTS: [i32; 7] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+];
 
 /// Each waits at `hold`; its parent is a subshell that ends at once.
 const ORPHANS: &str = "i=0; while [ $i -lt 100 ]; do ( (read x <hold) & ); i=$((i + 1)); done;";
@@ -336,10 +451,22 @@ impl Site {
     #[track_caller]
     fn start(&self, script: &str) -> Started<Answer> {
         let script = format!("touch up; {script}");
-        let started = Child::new()
-            .limit(Duration::from_secs(50))
-            .start(|| self.init(&script));
+        let started = Child::new().limit(LIMIT).start(|| self.init(&script));
         started.does("start its command", |_| self.scratch.join("up").exists())
+    }
+
+    /// Starts it with a command that waits at `end`. No shell: some give up the mask that they inherit.
+    #[track_caller]
+    fn start_cat(&self, before: impl FnOnce()) -> Started<Answer> {
+        let started = Child::new().start(|| {
+            before();
+            let mut command = Command::new("cat");
+            command.arg(self.scratch.join("end"));
+            errno(init(command))
+        });
+        started.does("start its command", |started| {
+            started.others().iter().any(|other| other.name == "cat")
+        })
     }
 
     fn ready(&self) -> bool {
@@ -392,10 +519,62 @@ fn text(started: &Started<Answer>) -> String {
     String::from_utf8_lossy(&started.stdout()).into_owned()
 }
 
-/// Whether the command has said that it got this signal.
-fn said(started: &Started<Answer>, signal: Signal) -> bool {
+/// How often the command has said that it got this signal.
+fn said(started: &Started<Answer>, signal: Signal) -> usize {
     let number = signal.0.to_string();
-    text(started).lines().any(|line| line == number)
+    let text = text(started);
+    text.lines().filter(|line| *line == number).count()
+}
+
+fn ended(started: &Started<Answer>) -> bool {
+    started.process().map_or(true, |init| init.zombie())
+}
+
+/// The end of an init whose command ends by itself. Who sleeps beside a zombie was not woken by it.
+#[track_caller]
+fn over(started: Started<Answer>) -> Run<Answer> {
+    let mut asleep = 0;
+    started.until(LIMIT, |started| {
+        let dead = zombies(started.pid()).len();
+        let sleeps = started.process().is_ok_and(|init| init.state == 'S');
+        let all = started.process().map_or(0, |init| init.children.len());
+        asleep = if sleeps && dead > 0 && dead == all {
+            asleep + 1
+        } else {
+            0
+        };
+        asleep == 50 || ended(started)
+    });
+    assert!(
+        asleep < 50,
+        "the command has ended and init does not notice: did SIGCHLD wake it?"
+    );
+    started.wait()
+}
+
+fn end_of(run: &Run<Answer>) -> String {
+    tell_todo(run);
+    match &run.end {
+        End::Returned(Err(failure)) => format!("failed with {failure}"),
+        End::Returned(Ok(status)) => format!("returned {status}"),
+        _ => run.sentence(),
+    }
+}
+
+/// How often a process has been given a processor, proc(5).
+fn woken(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let switches = status
+        .lines()
+        .filter_map(|line| line.split_once("_ctxt_switches:"));
+    switches
+        .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
+        .sum()
+}
+
+/// In the child.
+fn block(signal: Named) {
+    SigSet::from(signal).thread_block().unwrap();
 }
 
 /// Where a copy stops at a `todo!`, the test sees no more than its status.
