@@ -4,7 +4,7 @@
 //! programs: the variable PATH holds directories with `:` between them, and the first one that has
 //! such a program wins. The kernel has never heard of PATH.
 //!
-//! The agreement has corners that were there before most of us. An empty element, as in `PATH=:/bin`
+//! The agreement has corners. An empty element, as in `PATH=:/bin`
 //! or behind a last `:`, is the current directory: whoever may write a file `ls` there decides what
 //! `ls` does. A directory has execute bits too, and is no program. And `mode & 0o111` is the wrong
 //! question: whether *you* may execute a file depends on who you are, and only the kernel knows.
@@ -28,18 +28,22 @@ pub const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// other name is looked for in the elements of `path`, the value of PATH, from left to right;
 /// `None` means that PATH is not set, and [`DEFAULT_PATH`] is taken. `Some("")` is one empty element.
 ///
-/// - The path found is the element, a `/` and the name. An empty element is `.`: the path always has
-///   a `/`, or the next one who gets it would search again.
+/// - The path found is the element, a `/` and the name. An empty element is `.`. Return
+///   `./name`, not `name`: execvp(3) would search for that again. `Path::new("").join(name)` gives the latter.
 /// - A program is a regular file, or a symbolic link that leads to one, that this process may execute.
-///   access(2) says whether it may; the mode bits alone don't.
+///   access(2) says whether it may; the mode bits alone don't. (access(2) asks for the real user id;
+///   the difference only matters in set-user-ID programs.)
 /// - An element is only bytes, and need not be UTF-8. One that is not a directory, or does not exist,
 ///   is passed over, and so is a file that is no program.
 ///
 /// # Errors
-/// - `ENOENT`: there is nothing of that name. The empty name is the name of nothing.
+/// An error carries its errno: `io::Error::from_raw_os_error(libc::ENOENT)`, not only an `ErrorKind`.
+/// - `ENOENT`: there is nothing of that name, or only a symbolic link that leads nowhere. The empty
+///   name is the name of nothing.
 /// - `EACCES`: there is something, but no program: a file that may not be executed, a directory, a
-///   FIFO; or a directory of PATH may not be searched, so that nobody knows. It is the answer only if
-///   no element has a program.
+///   FIFO; or a directory of PATH may not be searched (no x permission on the directory), so that nobody
+///   knows. It is the answer only if no element has a program.
+/// - Any other error of access(2) on an element of PATH counts as nothing.
 /// - For a name with a `/`, what execve(2) would answer: also `ENOTDIR`, `ELOOP` and so on.
 pub fn path_lookup(name: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
     // TODO: 1. Can this path be executed? A function for that: Ok(()), or the errno that says why not.

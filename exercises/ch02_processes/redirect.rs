@@ -41,12 +41,13 @@ pub enum Target<'a> {
     /// `>path`: the file, opened for writing only and emptied. If it does not exist it is created,
     /// with mode 0666 less the umask.
     Write(&'a Path),
-    /// `>>path`: as `>path`, but not emptied, and every write goes to the end (`O_APPEND`), wherever
-    /// that is by then.
+    /// `>>path`: as `>path`, but not emptied, and every write goes to the end (`O_APPEND`).
     Append(&'a Path),
     /// `>&1`: what that descriptor refers to at this moment. Both share one offset.
+    /// The copy stays open over execve(2): `5>&5` takes the close-on-exec flag off 5.
     Copy(RawFd),
-    /// `>&-`: nothing, the descriptor is closed. It need not have been open.
+    /// `>&-`: nothing, the descriptor is closed. It need not have been open: `Close` never fails with
+    /// `EBADF`, whatever the number.
     Close,
 }
 
@@ -55,11 +56,13 @@ pub enum Target<'a> {
 ///
 /// A redirected descriptor stays open over execve(2), whatever number open(2) gave, and also in
 /// `5>&5`. Every other descriptor is afterwards what it was before, its close-on-exec flag
-/// included: there is none more and none less.
+/// included. No extra descriptor is left open.
+///
+/// Here the process has one thread, so you may allocate memory; after fork(2) in a threaded program not.
 ///
 /// # Errors
 /// The first redirection that fails is the last one made. Its descriptor is as it was; those before it
-/// have been redirected, and of those behind it no file was created. There is no descriptor more.
+/// have been redirected, and of those behind it no file was created; its own file may have been. No extra descriptor is left open.
 /// - `EBADF`: the descriptor to copy is not open, or the number to redirect is none that a process may
 ///   have (RLIMIT_NOFILE).
 /// - `ENOENT`, `EACCES`, `EISDIR`, `ENOTDIR` … from open(2).

@@ -131,6 +131,20 @@ fn unset_path_is_the_default() {
     place.assert_failed("\"here\" without PATH", found, libc::ENOENT);
 }
 
+/// The files called `tool`, by their directories.
+const TOOLS: [(&str, &str); 10] = [
+    ("one", "a symbolic link to a program"),
+    ("two", "a symbolic link to a program"),
+    ("plain", "a file without x"),
+    ("others", "a file with x for others only, and not for you"),
+    ("folder", "a directory"),
+    ("fifo", "a FIFO"),
+    ("dangling", "a symbolic link that leads nowhere"),
+    ("loop", "a symbolic link to itself"),
+    ("tofolder", "a symbolic link to a directory"),
+    ("closed", "in a directory without x"),
+];
+
 /// What a lookup gave: the bytes of a path.
 type Found = Result<Vec<u8>, Failure>;
 
@@ -205,8 +219,9 @@ impl Place {
         let same = |found: &Vec<u8>| OsStr::from_bytes(found) == latin1(expected);
         assert!(
             found.as_ref().is_ok_and(same),
-            "{question} is {} instead of {expected}",
-            words(&found)
+            "{question} is {} instead of {expected}{}",
+            words(&found),
+            explained(question)
         );
     }
 
@@ -214,9 +229,10 @@ impl Place {
     fn assert_failed(&self, question: &str, found: Found, errno: i32) -> Errno {
         assert!(
             found.as_ref().is_err_and(|failure| failure.is(errno)),
-            "{question} is {} instead of {}",
+            "{question} is {} instead of {}{}",
             words(&found),
-            Errno(errno)
+            Errno(errno),
+            explained(question)
         );
         Errno(errno)
     }
@@ -226,9 +242,28 @@ fn question(name: &str, path: &str) -> String {
     format!("{name:?} with PATH={path}")
 }
 
+/// What the names in a question don't say.
+fn explained(text: &str) -> String {
+    let told: Vec<String> = TOOLS
+        .iter()
+        .filter(|(directory, _)| {
+            text.split([' ', '=', ':', '/'])
+                .any(|part| part == *directory)
+        })
+        .map(|(directory, what)| format!("{directory}/tool is {what}"))
+        .collect();
+    match told.len() {
+        0 => String::new(),
+        _ => format!(" ({})", told.join(", ")),
+    }
+}
+
 fn words(found: &Found) -> String {
     match found {
         Ok(path) => String::from_utf8_lossy(path).into_owned(),
+        Err(failure) if failure.errno().is_none() => {
+            format!("{failure}: the error carries no errno")
+        }
         Err(failure) => failure.to_string(),
     }
 }

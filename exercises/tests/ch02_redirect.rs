@@ -28,6 +28,8 @@ fn file_gets_the_number() {
     place.expect("7<in", nothing, &[(7, "$TMPDIR/in, read")]);
     place.expect("2>&-", nothing, &[(2, "closed")]);
     place.expect("9>&-", nothing, &[]);
+    // None that a process may have.
+    place.expect("100>&-", bystanders, &[]);
 }
 
 #[test]
