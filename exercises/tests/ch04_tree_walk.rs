@@ -4,6 +4,7 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch04_file_systems/tree_walk.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch04_file_systems/tree_walk.rs")]
 mod tree_walk;
+mod unprivileged;
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{Resource, setrlimit};
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tree_walk::{Entry, Kind, tree_walk};
+use unprivileged::drop_capabilities;
 
 /// What `visit` was told of one path: an entry (kind, length, allocated, first), or why there is none.
 type Told = Result<(String, u64, u64, bool), Failure>;
@@ -514,16 +516,6 @@ fn visits(root: &Path, mut meanwhile: impl FnMut(&OsStr)) -> Walk {
     }
     let total = total.map(|total| [total.count, total.length, total.allocated]);
     (visits, errno(total))
-}
-
-/// Root may read every directory: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH.
-fn drop_capabilities() {
-    // _LINUX_CAPABILITY_VERSION_3, and this process; effective, permitted, inheritable, twice 32 bits each.
-    let header = [0x2008_0522_u32, 0];
-    let none = [0_u32; 6];
-    // SAFETY: capset(2) reads these two arrays during the call.
-    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
-    assert_eq!(done, 0, "capset(2)");
 }
 
 fn in_a_small_stack<T: Send>(f: impl FnOnce() -> T + Send) -> T {

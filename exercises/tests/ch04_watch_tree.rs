@@ -4,15 +4,17 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch04_file_systems/watch_tree.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch04_file_systems/watch_tree.rs")]
 mod watch_tree;
+mod unprivileged;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen, errno};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use unprivileged::drop_capabilities;
 use watch_tree::{Event, WatchTree};
 
 /// An event as it crosses from the child: what, and of which paths.
@@ -52,9 +54,11 @@ fn each_change_is_one_event() {
         ("10 a directory is renamed", &|| {
             rename(root, "directory", "made/below");
         }),
-        ("11 a file is removed", &|| remove(root, "file")),
-        ("12 a directory is removed, with all in it", &|| {
-            fs::remove_dir_all(root.join("made/below")).unwrap();
+        ("11 a file is removed", &|| {
+            remove(root, "made/below/inside")
+        }),
+        ("12 a directory is removed", &|| {
+            fs::remove_dir(root.join("made/below")).unwrap();
         }),
     ];
     let told = world.told("after twelve changes", |tree| {
@@ -136,6 +140,91 @@ fn root_that_cannot_be_watched_is_an_error() {
                 failure.is(expected),
                 "{name}: it failed with {failure} instead of {}",
                 Errno(expected)
+            ),
+        }
+    }
+}
+
+#[test]
+fn directory_that_cannot_be_watched() {
+    // Not allowed to read it: that is how trees are.
+    let world = World::new(&["a/file", "closed/hidden"]);
+    let root = &world.root;
+    let change = |path: &str, mode: u32| {
+        let _ = fs::set_permissions(root.join(path), Permissions::from_mode(mode));
+    };
+    change("closed", 0o0);
+    let told = Child::new()
+        .run(|| {
+            drop_capabilities();
+            let mut tree = errno(WatchTree::new(root))?;
+            fs::DirBuilder::new()
+                .mode(0o0)
+                .create(root.join("a/closed"))
+                .unwrap();
+            let mut told = rest(&mut tree);
+            write(root, "a/new");
+            told.extend(rest(&mut tree));
+            Ok::<_, Failure>((paths(&tree), told))
+        })
+        .returned();
+    for path in ["closed", "a/closed"] {
+        change(path, 0o755);
+    }
+    let (paths, told) = told.unwrap_or_else(|failure| {
+        panic!("a directory in the tree can't be read, and WatchTree::new failed with {failure}")
+    });
+    assert_once(&told, "Created", "a/closed");
+    assert_once(&told, "Created", "a/new");
+    let expected = ["a", "a/closed", "a/file", "a/new", "closed"].map(str::to_owned);
+    assert_same(
+        "in a tree with closed directories",
+        &paths,
+        &expected.into(),
+    );
+
+    // No watch left: whoever goes on in silence misses all that happens there.
+    if !observe::needs("ptrace") {
+        return;
+    }
+    for (call, nth, errno_of, what) in [
+        (
+            "inotify_init",
+            1,
+            libc::EMFILE,
+            "no inotify instance is left",
+        ),
+        (
+            "inotify_add_watch",
+            2,
+            libc::ENOSPC,
+            "no watch is left for a directory",
+        ),
+        (
+            "inotify_add_watch",
+            3,
+            libc::ENOSPC,
+            "no watch is left for a new directory",
+        ),
+    ] {
+        let world = World::new(&["a/file"]);
+        let (new, events) = Child::new()
+            .fault(Fault::new(call, Action::Fail(errno_of)).nth(nth).always())
+            .run(|| match errno(WatchTree::new(&world.root)) {
+                Err(failure) => (Err(failure), Ok(0)),
+                Ok(mut tree) => {
+                    mkdir(&world.root, "new");
+                    (Ok(()), errno(tree.events(SHORT)).map(|events| events.len()))
+                }
+            })
+            .returned();
+        let failure = new.err().or(events.err());
+        match failure {
+            None => panic!("{what}, and nobody was told"),
+            Some(failure) => assert!(
+                failure.is(errno_of),
+                "{what}, and it failed with {failure} instead of {}",
+                Errno(errno_of)
             ),
         }
     }
