@@ -5,10 +5,10 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch04_file_systems/tree_walk.rs")]
 mod tree_walk;
 mod unprivileged;
+mod walking;
 
-use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen, errno};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ use std::thread;
 use std::time::Duration;
 use tree_walk::{Entry, Kind, tree_walk};
 use unprivileged::drop_capabilities;
+use walking::{Deep, FILE_EVERY};
 
 /// What `visit` was told of one path: an entry (kind, length, allocated, first), or why there is none.
 type Told = Result<(String, u64, u64, bool), Failure>;
@@ -32,9 +33,6 @@ type Walk = (BTreeMap<String, Vec<Told>>, Result<[u64; 3], Failure>);
 
 /// Descriptors a walk may have open at a time.
 const OPEN: usize = 32;
-
-/// Levels of the deepest tree from one file to the next: enough to go on with on the way back up.
-const FILE_EVERY: usize = 100;
 
 /// Bytes of the stack.
 const STACK: usize = 256 << 10;
@@ -523,42 +521,6 @@ fn in_a_small_stack<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         let thread = thread::Builder::new().stack_size(STACK);
         thread.spawn_scoped(scope, f).unwrap().join().unwrap()
     })
-}
-
-/// Directories, each in the one before, and beside some of them a file. No path leads to the bottom.
-struct Deep {
-    root: std::path::PathBuf,
-}
-
-impl Deep {
-    fn make(scratch: &Scratch, depth: usize) -> Deep {
-        let root = scratch.join("root");
-        fs::create_dir(&root).unwrap();
-        let tree = Deep { root };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut directory = open(&tree.root, flags, Mode::empty()).unwrap();
-        for level in 1..=depth {
-            if level % FILE_EVERY == 0 {
-                let file = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-                drop(openat(&directory, "file", file, Mode::S_IRUSR).unwrap());
-            }
-            mkdirat(&directory, "d", Mode::S_IRWXU).unwrap();
-            directory = openat(&directory, "d", flags, Mode::empty()).unwrap();
-        }
-        tree
-    }
-}
-
-impl Drop for Deep {
-    /// Lifts the lower levels up, one after the other: what removes trees may not be up to this one.
-    fn drop(&mut self) {
-        let [top, next] = ["d", "next"].map(|name| self.root.join(name));
-        while fs::rename(top.join("d"), &next).is_ok() {
-            let _ = fs::remove_file(top.join("file"));
-            let _ = fs::remove_dir(&top);
-            let _ = fs::rename(&next, &top);
-        }
-    }
 }
 
 /// What was said of each path, in words.
