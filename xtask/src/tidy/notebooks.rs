@@ -18,7 +18,7 @@ const OF_ONE_MACHINE: [&str; 8] = [
     "/home/",
     "/root/",
     "/Users/",
-    "/work/",
+    "/mnt/",
     "/dev/sd",
     "/dev/nvme",
     "192.168.",
