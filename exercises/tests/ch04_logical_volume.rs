@@ -8,33 +8,19 @@ mod logical_volume;
 
 #[path = "replacing/gate.rs"]
 mod gate;
+mod volumes;
 
 use gate::Gate;
 use libc::{EBUSY, EINTR, EINVAL, EIO, ENOSPC};
 use logical_volume::{Area, Layout, LogicalVolume};
 use observe::{Action, Calls, Child, Errno, Failure, Fault, Scratch, assert_seen, errno};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::thread::scope;
-
-/// Bytes of an extent and of a chunk: no powers of two, so that nothing fits by accident.
-const EXTENT: u64 = 600;
-const CHUNK: u64 = 100;
-
-/// Extents of each device.
-const DEVICE: u64 = 16;
+use volumes::{CHUNK, DEVICE, Disks, EXTENT, Model, Row, Transfer, chunks, pieces, size};
 
 const READS: [&str; 2] = ["pread", "preadv"];
 const WRITES: [&str; 2] = ["pwrite", "pwritev"];
 
-/// A row as the tests write it down: devices by their letters, extents by their numbers.
-#[derive(Clone, Copy)]
-enum Row {
-    Linear(char, u64, u64),
-    Striped(&'static [(char, u64)], u64),
-}
 use Row::{Linear, Striped};
 
 /// Every kind of neighbour: one device twice, two devices, stripes beside stripes.
@@ -503,164 +489,8 @@ fn grows_while_a_device_works() {
     disks.assert_as("written while the volume grew", &model);
 }
 
-/// Three devices of the same size, zeros all over.
-struct Disks {
-    scratch: Scratch,
-}
-
-impl Disks {
-    fn new() -> Disks {
-        let scratch = Scratch::new();
-        for name in ["a", "b", "c"] {
-            scratch.write(name, vec![0; (DEVICE * EXTENT) as usize]);
-        }
-        Disks { scratch }
-    }
-
-    fn open(&self, name: char) -> File {
-        let path = self.scratch.join(name.to_string());
-        File::options().read(true).write(true).open(path).unwrap()
-    }
-
-    /// Opened anew each time: a device is not known by its descriptor.
-    fn area(&self, name: char, first: u64) -> Area {
-        let device = Arc::new(self.open(name));
-        Area { device, first }
-    }
-
-    /// Only called in a child.
-    fn volume(&self, rows: &[Row]) -> LogicalVolume {
-        let volume = LogicalVolume::new(EXTENT);
-        for row in rows {
-            let (layout, extents) = match *row {
-                Linear(name, first, extents) => (Layout::Linear(self.area(name, first)), extents),
-                Striped(areas, extents) => {
-                    let areas = areas.iter().map(|(name, first)| self.area(*name, *first));
-                    (
-                        Layout::Striped {
-                            chunk: CHUNK,
-                            areas: areas.collect(),
-                        },
-                        extents,
-                    )
-                }
-            };
-            if let Err(error) = volume.grow(layout, extents) {
-                panic!(
-                    "a volume could not grow by {extents} free extents: {}",
-                    Failure::from(error)
-                );
-            }
-        }
-        volume
-    }
-
-    fn bytes(&self, name: char) -> Vec<u8> {
-        fs::read(self.scratch.join(name.to_string())).unwrap()
-    }
-
-    fn fill(&self, model: &Model) {
-        for (name, bytes) in "abc".chars().zip(&model.0) {
-            self.open(name).write_all_at(bytes, 0).unwrap();
-        }
-    }
-
-    #[track_caller]
-    fn assert_as(&self, case: &str, model: &Model) {
-        for (name, expected) in "abc".chars().zip(&model.0) {
-            let bytes = self.bytes(name);
-            let at = bytes
-                .iter()
-                .zip(expected)
-                .position(|(one, other)| one != other);
-            if let Some(at) = at {
-                panic!(
-                    "{case}: byte {at} of device {name} is {} instead of {}",
-                    byte(bytes[at]),
-                    byte(expected[at])
-                );
-            }
-            assert!(
-                bytes.len() == expected.len(),
-                "{case}: device {name} has {} bytes instead of {}",
-                bytes.len(),
-                expected.len()
-            );
-        }
-    }
-}
-
-/// The devices as they must be: each byte of the volume goes its way alone.
-struct Model([Vec<u8>; 3]);
-
-impl Model {
-    fn new() -> Model {
-        Model(['a', 'b', 'c'].map(|_| vec![0; (DEVICE * EXTENT) as usize]))
-    }
-
-    fn write(&mut self, rows: &[Row], bytes: &[u8], offset: u64) {
-        for (at, byte) in (offset..).zip(bytes) {
-            let (name, at) = place(rows, at);
-            self.0[(name as u8 - b'a') as usize][at as usize] = *byte;
-        }
-    }
-}
-
-/// Where a byte of the volume lies: on which device, at which of its bytes.
-fn place(rows: &[Row], mut at: u64) -> (char, u64) {
-    for row in rows {
-        if at >= size(&[*row]) {
-            at -= size(&[*row]);
-            continue;
-        }
-        return match *row {
-            Linear(name, first, _) => (name, first * EXTENT + at),
-            Striped(areas, _) => {
-                let (name, first) = areas[(at / CHUNK) as usize % areas.len()];
-                let turn = at / CHUNK / areas.len() as u64;
-                (name, first * EXTENT + turn * CHUNK + at % CHUNK)
-            }
-        };
-    }
-    panic!("the test asks for a byte behind the volume's end")
-}
-
-fn size(rows: &[Row]) -> u64 {
-    let extents = rows.iter().map(|row| match row {
-        Linear(_, _, extents) | Striped(_, extents) => extents,
-    });
-    extents.sum::<u64>() * EXTENT
-}
-
 /// What must be returned: a count or an errno.
 type Returned = Result<u64, i32>;
-
-/// Device, offset, length.
-type Transfer = (char, u64, u64);
-
-/// What `len` bytes at `from` are cut into: at the end of a row and of a chunk.
-fn pieces(rows: &[Row], from: u64, len: u64) -> Vec<Transfer> {
-    let mut pieces: Vec<Transfer> = Vec::new();
-    let mut before = None;
-    for at in from..from + len {
-        let (name, byte) = place(rows, at);
-        let mut end = 0;
-        let row = rows.iter().position(|row| {
-            end += size(&[*row]);
-            at < end
-        });
-        let chunk = match row.map(|row| rows[row]) {
-            Some(Striped(..)) => at / CHUNK,
-            _ => 0,
-        };
-        match pieces.last_mut() {
-            Some(piece) if before == Some((row, chunk)) => piece.2 += 1,
-            _ => pieces.push((name, byte, 1)),
-        }
-        before = Some((row, chunk));
-    }
-    pieces
-}
 
 /// What calls have done: the offset is their fourth argument.
 fn transfers(calls: &Calls) -> Vec<Transfer> {
@@ -755,28 +585,4 @@ fn assert_failed<T>(case: &str, result: Result<T, Failure>, expected: i32) {
             "{case}: it failed with {failure} instead of {expected}"
         ),
     }
-}
-
-fn byte(byte: u8) -> String {
-    match byte {
-        0 => "0, as nobody wrote it".to_owned(),
-        byte => byte.to_string(),
-    }
-}
-
-/// A device chunk by chunk, an extent a word: the letter that fills it, `.` for zeros.
-fn chunks(bytes: &[u8]) -> String {
-    let words = bytes.chunks(EXTENT as usize).map(|extent| {
-        let chunks = extent.chunks(CHUNK as usize).map(|chunk| match chunk {
-            [0, rest @ ..] if rest.iter().all(|byte| *byte == 0) => '.',
-            [one, rest @ ..] if rest.iter().all(|byte| byte == one) => *one as char,
-            _ => '?',
-        });
-        chunks.collect::<String>()
-    });
-    words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .trim_end_matches([' ', '.'])
-        .to_owned()
 }
