@@ -79,5 +79,6 @@ class CourseInACell(unittest.TestCase):
 if __name__ == "__main__":
     # One line at the end, whatever was printed before.
     result = unittest.main(exit=False, verbosity=0).result
-    print(f"the course in a cell: {result.testsRun - len(result.failures) - len(result.errors)} of {result.testsRun} passed")
+    passed = result.testsRun - len(result.failures) - len(result.errors)
+    print(f"the course in a cell: {passed} of {result.testsRun} passed", file=sys.stderr, flush=True)
     sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
