@@ -133,9 +133,13 @@ class Runner:
             raise CaseFailed(complaint)
         if lost:
             return
+        said = run.said()
         for n, cell in enumerate(case.after, 1):
-            self.demand_seen(cell, f"cell {n} after it")
-        if not case.follow and (gone := self.see(Cell(WHOLE, value=re.escape(WHOLE_VALUE)))[1]):
+            said += self.demand_seen(cell, f"cell {n} after it").said()
+        if case.follow:
+            return
+        whole, gone = self.see(Cell(WHOLE, value=re.escape(WHOLE_VALUE)))
+        if gone and not (case.loss and whole.ename == "E0425" and re.search(case.loss, said)):
             raise StateLost(f"older variables: {gone}")
 
     def follow(self, case: Case, run: Run, complaint: str) -> bool:
@@ -153,9 +157,11 @@ class Runner:
             return True
         raise StateLost(f"{before}the next cell: {'; '.join(wrong)}; saw {follow.summary()}")
 
-    def demand_seen(self, cell: Cell, what: str) -> None:
-        if complaint := self.see(cell)[1]:
+    def demand_seen(self, cell: Cell, what: str) -> Run:
+        run, complaint = self.see(cell)
+        if complaint:
             raise CaseFailed(f"{what}: {complaint}")
+        return run
 
     def see(self, cell: Cell) -> tuple[Run, str]:
         """Runs a cell; returns it with what is wrong about it, if anything."""
