@@ -547,7 +547,9 @@ fn over(started: Started<Answer>) -> Run<Answer> {
         asleep < 50,
         "the command has ended and init does not notice: did SIGCHLD wake it?"
     );
-    started.wait()
+    let run = started.wait();
+    tell_todo(&run);
+    run
 }
 
 fn end_of(run: &Run<Answer>) -> String {
