@@ -7,7 +7,7 @@ use crate::board::{self, Board};
 use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Failure, Result, exit_code};
 use crate::flags::Check;
-use crate::grade::{self, Document, How, Watcher};
+use crate::grade::{self, How, Watcher};
 use crate::progress::Spinner;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
@@ -47,12 +47,12 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     let mut document = graded?;
 
     if flags.mime {
-        with_calls(course, &mut document, &how, &mut store)?;
-        for graded in &document.exercises {
+        for graded in &mut document.exercises {
             if let Some(exercise) = exercises
                 .iter()
                 .find(|exercise| exercise.slug == graded.slug)
             {
+                add_calls(course, exercise, graded, &how, &mut store)?;
                 mime::verdict(exercise, graded, &document.notices);
             }
         }
@@ -107,34 +107,28 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
 
 /// Adds the system calls of the first open stage, which a specification that did not look at them
 /// has not recorded.
-fn with_calls(
+fn add_calls(
     course: &Course,
-    document: &mut Document,
+    exercise: &Exercise,
+    graded: &mut Graded,
     how: &How,
     store: &mut Store,
 ) -> Result<()> {
-    for graded in &mut document.exercises {
-        let Some(open) = graded.open().next().filter(|test| test.calls.is_none()) else {
-            continue;
-        };
-        let name = open.name.clone();
-        let exercise = course.one(&format!(
-            "{}_{}",
-            graded.chapter.split('_').next().unwrap_or_default(),
-            graded.slug
-        ))?;
-        let how = How {
-            trace: true,
-            ..*how
-        };
-        let traced = grade::grade(course, &[exercise], &how, store, &mut Silent)?;
-        let tests = traced.exercises.into_iter().flat_map(|graded| graded.tests);
-        let calls = tests
-            .filter(|test| test.name == name)
-            .find_map(|test| test.calls);
-        if let Some(test) = graded.tests.iter_mut().find(|test| test.name == name) {
-            test.calls = calls;
-        }
+    let Some(open) = graded.open().next().filter(|test| test.calls.is_none()) else {
+        return Ok(());
+    };
+    let name = open.name.clone();
+    let how = How {
+        trace: true,
+        ..*how
+    };
+    let traced = grade::grade(course, &[exercise], &how, store, &mut Silent)?;
+    let tests = traced.exercises.into_iter().flat_map(|graded| graded.tests);
+    let calls = tests
+        .filter(|test| test.name == name)
+        .find_map(|test| test.calls);
+    if let Some(test) = graded.tests.iter_mut().find(|test| test.name == name) {
+        test.calls = calls;
     }
     Ok(())
 }

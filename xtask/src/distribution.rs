@@ -85,7 +85,7 @@ pub(crate) fn install(thing: Thing) -> String {
 }
 
 /// A setting of the kernel's, by its path below `/proc/sys`.
-fn setting(path: &str) -> Option<i64> {
+pub(crate) fn setting(path: &str) -> Option<i64> {
     let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
     text.trim().parse().ok()
 }

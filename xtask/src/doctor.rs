@@ -163,16 +163,13 @@ fn advice(tool: &str) -> String {
 
 /// What else a day with the course needs, and what to do where it is short: name, state, advice.
 fn surroundings(root: &Path) -> Vec<(&'static str, String, Option<String>)> {
-    let room = nix::sys::statvfs::statvfs(root);
-    let free = room.map_or(0, |room| room.blocks_available() * room.fragment_size()) >> 20;
-    let watches = setting("fs/inotify/max_user_instances");
-    let shared = nix::sys::statvfs::statvfs("/dev/shm");
-    let shared = shared.map_or(0, |room| room.blocks_available() * room.fragment_size()) >> 20;
+    let (disk, shared) = (free(root), free(Path::new("/dev/shm")));
+    let watches = distribution::setting("fs/inotify/max_user_instances");
     vec![
         (
             "disk",
-            format!("{:.1} GB free", free as f64 / 1024.0),
-            (free < 3072).then(|| {
+            format!("{:.1} GB free", disk as f64 / 1024.0),
+            (disk < 3072).then(|| {
                 "grading takes 0.5 GB, the notebooks 2.5 GB more: make room, or set CARGO_TARGET_DIR to another disk".into()
             }),
         ),
@@ -191,7 +188,8 @@ fn surroundings(root: &Path) -> Vec<(&'static str, String, Option<String>)> {
     ]
 }
 
-fn setting(path: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
-    text.trim().parse().ok()
+/// Room that anybody may use on the file system of `path`, in MiB.
+fn free(path: &Path) -> u64 {
+    let room = nix::sys::statvfs::statvfs(path);
+    room.map_or(0, |room| room.blocks_available() * room.fragment_size()) >> 20
 }

@@ -116,7 +116,6 @@ fn stage(
 
 /// Expected and Seen beside each other, or below each other where there is no room.
 pub(crate) fn compare(seen: &Seen, width: usize) -> Vec<String> {
-    let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
     let longest = |text: &str| {
         text.lines()
             .map(|line| line.chars().count())
@@ -137,45 +136,64 @@ pub(crate) fn compare(seen: &Seen, width: usize) -> Vec<String> {
     } else {
         lines.push(format!("{} {}", In(GOOD, "- expected"), In(BAD, "+ seen")));
     }
-    for operation in diff.ops() {
-        let (mut left, mut right) = (Vec::new(), Vec::new());
+    for Part { equal, left, right } in parts(seen) {
+        let (good, bad) = if equal { (DIM, DIM) } else { (GOOD, BAD) };
+        if beside {
+            let of = |texts: &[String], row: usize| texts.get(row).cloned().unwrap_or_default();
+            for row in 0..left.len().max(right.len()) {
+                let (l, r) = (of(&left, row), of(&right, row));
+                let mark = if equal { ' ' } else { '│' };
+                lines.push(format!("{}{}{mark} {}", In(good, &l), pad(&l), In(bad, r)));
+            }
+        } else if equal {
+            lines.extend(left.iter().map(|text| format!("  {}", In(DIM, text))));
+        } else {
+            let marked = |mark: &str, style, texts: &[String]| -> Vec<String> {
+                let texts = texts.iter();
+                texts
+                    .map(|text| format!("{} {}", In(style, mark), In(style, text)))
+                    .collect()
+            };
+            lines.extend(marked("-", good, &left));
+            lines.extend(marked("+", bad, &right));
+        }
+    }
+    lines
+}
+
+/// Lines that are the same on both sides, or that stand in each other's place.
+pub(crate) struct Part {
+    pub(crate) equal: bool,
+    /// What was expected.
+    pub(crate) left: Vec<String>,
+    /// What was seen.
+    pub(crate) right: Vec<String>,
+}
+
+/// What was expected and what was seen, taken apart where they differ.
+pub(crate) fn parts(seen: &Seen) -> Vec<Part> {
+    let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
+    let part = |operation| {
+        let mut part = Part {
+            equal: false,
+            left: Vec::new(),
+            right: Vec::new(),
+        };
         for change in diff.iter_changes(operation) {
             let text = change.value().trim_end_matches('\n').to_owned();
             match change.tag() {
                 ChangeTag::Equal => {
-                    left.push((text.clone(), DIM));
-                    right.push((text, DIM));
+                    part.equal = true;
+                    part.left.push(text.clone());
+                    part.right.push(text);
                 }
-                ChangeTag::Delete => left.push((text, GOOD)),
-                ChangeTag::Insert => right.push((text, BAD)),
+                ChangeTag::Delete => part.left.push(text),
+                ChangeTag::Insert => part.right.push(text),
             }
         }
-        let equal = left.first().is_some_and(|(_, style)| *style == DIM);
-        if beside {
-            for row in 0..left.len().max(right.len()) {
-                let (l, ls) = left.get(row).cloned().unwrap_or_default();
-                let (r, rs) = right.get(row).cloned().unwrap_or_default();
-                let mark = if equal { ' ' } else { '│' };
-                lines.push(format!("{}{}{mark} {}", In(ls, &l), pad(&l), In(rs, r)));
-            }
-        } else if equal {
-            lines.extend(
-                left.into_iter()
-                    .map(|(text, style)| format!("  {}", In(style, text))),
-            );
-        } else {
-            lines.extend(
-                left.into_iter()
-                    .map(|(text, style)| format!("{} {}", In(style, "-"), In(style, text))),
-            );
-            lines.extend(
-                right
-                    .into_iter()
-                    .map(|(text, style)| format!("{} {}", In(style, "+"), In(style, text))),
-            );
-        }
-    }
-    lines
+        part
+    };
+    diff.ops().iter().map(part).collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use similar::{ChangeTag, TextDiff};
 
 use crate::course::Exercise;
+use crate::feedback::Part;
 use crate::paint;
 use crate::verdict::{Graded, Outcome, Seen};
 use crate::{feedback, hint, list};
@@ -124,23 +124,8 @@ fn verdict_html(exercise: &Exercise, graded: &Graded, notices: &[String]) -> Str
 
 /// Expected and Seen beside each other; what differs is marked.
 fn compared(seen: &Seen) -> String {
-    let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
     let mut rows = String::new();
-    for operation in diff.ops() {
-        let (mut left, mut right) = (Vec::new(), Vec::new());
-        let mut equal = false;
-        for change in diff.iter_changes(operation) {
-            let text = escaped(change.value().trim_end_matches('\n'));
-            match change.tag() {
-                ChangeTag::Equal => {
-                    equal = true;
-                    left.push(text.clone());
-                    right.push(text);
-                }
-                ChangeTag::Delete => left.push(text),
-                ChangeTag::Insert => right.push(text),
-            }
-        }
+    for Part { equal, left, right } in feedback::parts(seen) {
         for row in 0..left.len().max(right.len()) {
             let cell = |texts: &[String], colour: &str| {
                 let style = if equal {
@@ -148,7 +133,7 @@ fn compared(seen: &Seen) -> String {
                 } else {
                     format!("border-left: 3px solid {colour}")
                 };
-                let text = texts.get(row).map_or("", String::as_str);
+                let text = escaped(texts.get(row).map_or("", String::as_str));
                 format!(
                     "<td style=\"text-align: left; white-space: pre-wrap; font-family: monospace; \
                      vertical-align: top; {style}\">{text}</td>"
