@@ -108,9 +108,8 @@ impl<'a> Screen<'a> {
             let line = String::from_utf8_lossy(&line).into_owned();
             let text = line.trim();
             // Cargo's own last words say nothing about the exercise.
-            if !["Finished", "Running", ""].iter().any(|word| {
-                text == *word || (!word.is_empty() && text.starts_with(&format!("{word} ")))
-            }) {
+            let of_cargo = matches!(text.split(' ').next(), Some("" | "Finished" | "Running"));
+            if !of_cargo {
                 self.progress(text);
             }
             said += &line;
