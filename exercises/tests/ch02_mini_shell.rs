@@ -211,6 +211,7 @@ fn a_pipeline_ends_with_its_last_process() {
     let line = format!("cat | touch {}", marker.display());
     shell.keys(format!("{line}\n").as_bytes());
     shell.alone("cat", || marker.exists());
+    shell.falls_asleep();
     shell.keys(b"word\n");
     let shown = shell.reads(
         |shown| shown.contains("word\r\n") && shown.contains("$ "),

@@ -134,6 +134,8 @@ pub(crate) fn load(course: &Course, exercise: &Exercise) -> Result<Vec<Mutant>> 
 pub(crate) struct Score {
     pub(crate) killed: usize,
     pub(crate) total: usize,
+    /// Of the killed those for which that took a second run, without others beside it.
+    pub(crate) alone: Vec<String>,
     pub(crate) survivors: Vec<String>,
 }
 
@@ -221,7 +223,7 @@ pub(crate) fn hold(course: &Course, exercises: &[&Exercise], jobs: usize) -> Res
     let private = run::private_folder()?;
     let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
     let mut killed = 0;
-    let setting = run::Setting {
+    let mut setting = run::Setting {
         insta_root: &stage.root,
         sandbox: &sandbox,
         private: private.path(),
@@ -229,10 +231,22 @@ pub(crate) fn hold(course: &Course, exercises: &[&Exercise], jobs: usize) -> Res
         trace: false,
         spinner: &spinner,
     };
+    let mut doubtful = Vec::new();
+    run::all(&units, &setting, &mut |unit, graded| {
+        let (mutant, _) = by_executable[&unit.executable];
+        match mutant.survives(&graded) {
+            None => killed += 1,
+            Some(_) => doubtful.push(unit.executable.clone()),
+        }
+    });
+    // Which of two right sentences is said of a mistake may depend on who else runs.
+    units.retain(|unit| doubtful.contains(&unit.executable));
+    setting.jobs = 1;
+    let mut alone = Vec::new();
     run::all(&units, &setting, &mut |unit, graded| {
         let (mutant, target) = by_executable[&unit.executable];
         match mutant.survives(&graded) {
-            None => killed += 1,
+            None => alone.push(target.clone()),
             Some(reason) => survivors.push(format!("{target}: {reason}\n    ({})", mutant.why)),
         }
     });
@@ -240,8 +254,9 @@ pub(crate) fn hold(course: &Course, exercises: &[&Exercise], jobs: usize) -> Res
         return Err(Failure::new("interrupted"));
     }
     Ok(Score {
-        killed,
+        killed: killed + alone.len(),
         total,
+        alone,
         survivors,
     })
 }

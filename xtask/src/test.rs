@@ -270,7 +270,14 @@ fn complaints(graded: &Graded) -> Vec<String> {
 fn killed(course: &Course, exercises: &[&Exercise]) -> Result<Answer> {
     // Many wait for what never comes: twice as many as there are processors.
     let score = mutants::hold(course, exercises, 2 * check::default_jobs())?;
-    let line = format!("{} mutants killed of {}", score.killed, score.total);
+    let mut line = format!("{} mutants killed of {}", score.killed, score.total);
+    if !score.alone.is_empty() {
+        let alone = score.alone.join(", ");
+        line = format!(
+            "{line}, {} of them when run again alone: {alone}",
+            score.alone.len()
+        );
+    }
     Ok(if score.survivors.is_empty() {
         Answer::Holds(line)
     } else {

@@ -162,6 +162,14 @@ impl Session {
         }
     }
 
+    /// Waits until the shell has done all that there was to do, whatever that was.
+    #[track_caller]
+    pub fn falls_asleep(&mut self) {
+        if !self.started().falls_asleep(PATIENCE) {
+            self.fail("never slept in a call");
+        }
+    }
+
     /// Waits until a process is in one of these states, as in proc(5); `Z` is also one that is gone.
     #[track_caller]
     pub fn becomes(&mut self, process: &Process, states: &str, otherwise: &str) {
