@@ -6,10 +6,9 @@ Exit status: 0 all passed, 1 some did not (or none ran).
 from __future__ import annotations
 
 import os
-import sys
 import unittest
 
-from support import Kernel, Run
+from support import Kernel, Run, hold
 
 SLUG = "read_exactly"
 # The first verdict compiles the grader and an exercise.
@@ -77,8 +76,4 @@ class CourseInACell(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    # One line at the end, whatever was printed before.
-    result = unittest.main(exit=False, verbosity=0).result
-    passed = result.testsRun - len(result.failures) - len(result.errors)
-    print(f"the course in a cell: {passed} of {result.testsRun} passed", file=sys.stderr, flush=True)
-    sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)
+    hold("the course in a cell")

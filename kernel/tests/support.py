@@ -15,10 +15,11 @@ import signal
 import sys
 import tempfile
 import time
+import unittest
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, NoReturn, Sequence
 
 import zmq
 from jupyter_client.manager import KernelManager
@@ -426,3 +427,11 @@ def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
 
 def closing_line(passed: int, failed: int, skipped: int) -> str:
     return f"{passed} passed, {failed} failed, {skipped} skipped"
+
+
+def hold(what: str) -> NoReturn:
+    """Runs the cases of the main program; one line at the end, whatever was printed before."""
+    result = unittest.main(exit=False, verbosity=0).result
+    passed = result.testsRun - len(result.failures) - len(result.errors)
+    print(f"{what}: {passed} of {result.testsRun} passed", file=sys.stderr, flush=True)
+    sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)

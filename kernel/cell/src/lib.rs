@@ -16,7 +16,7 @@ pub mod note;
 pub mod show;
 pub mod store;
 
-pub use show::ShowDebug;
+pub use show::{LacksDebug, ShowDebug};
 pub use store::{VariableStore, create_variable_store};
 
 // Linked in, so that cells find them here and nowhere else; not named, so that nobody is told to write `syslab_cell::nix`.

@@ -20,6 +20,28 @@ pub trait ShowDebug: Debug {
 
 impl<T: Debug + ?Sized> ShowDebug for T {}
 
+/// `evcxr_display` for whatever has none: an error that says what the type lacks.
+pub trait LacksDebug {
+    /// Never called: a method with `&self`, such as that of [`ShowDebug`], comes before one with `&mut self`.
+    fn evcxr_display(&mut self)
+    where
+        Self: Debug,
+    {
+    }
+}
+
+impl<T: ?Sized> LacksDebug for T {}
+
+/// Shows a value whose `evcxr_display` did not compile, maybe for the sake of another error in its cell.
+///
+/// It stands where evcxr asks for `Debug` whatever else the value has, and takes what it finds between the parentheses.
+#[macro_export]
+macro_rules! show_again {
+    ((&($value:expr))) => {
+        $value.evcxr_display()
+    };
+}
+
 /// Shows plain text as the value of the cell.
 pub fn plain(text: &str) {
     content("text/plain", text);

@@ -55,13 +55,14 @@ pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> R
     let mut messages = Vec::new();
     let mut unwritable = Vec::new();
     for line in String::from_utf8_lossy(&output.stderr).lines() {
-        let Ok(message) = serde_json::from_str::<Value>(line) else {
+        let Ok(mut message) = serde_json::from_str::<Value>(line) else {
             messages.push(line.to_owned());
             continue;
         };
         if message["level"] == "warning" {
             read_types(&message, &rewritten, &mut found);
         } else {
+            defer_advice(&mut message);
             unwritable.extend(loads_at_fault(&message, &rewritten));
             messages.push(move_back(message, &rewritten).to_string());
         }
@@ -173,7 +174,17 @@ fn word(text: &str, word: &str) -> Option<usize> {
         .find(|&at| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))
 }
 
-/// Columns as they were before the cell was rewritten.
+/// Advice on a value that can't be shown is kept for the second run, in which evcxr knows where the value is: it would
+/// take the advice for the error, and not try again.
+fn defer_advice(message: &mut Value) {
+    let shown = |span: &Value| span["text"][0]["text"] == ").evcxr_display();";
+    let mut spans = message["spans"].as_array().into_iter().flatten();
+    if spans.any(shown) {
+        message["children"] = json!([]);
+    }
+}
+
+/// Places as they were before the cell was rewritten.
 fn move_back(mut message: Value, rewritten: &Rewritten) -> Value {
     match &mut message {
         Value::Object(fields) => {
@@ -184,15 +195,21 @@ fn move_back(mut message: Value, rewritten: &Rewritten) -> Value {
                 .get("file_name")
                 .and_then(Value::as_str)
                 .is_some_and(|name| name.ends_with("cell/lib.rs"));
-            if ours {
-                for (line, column) in [("line_start", "column_start"), ("line_end", "column_end")] {
-                    if let (Some(at), Some(was)) = (number(fields, line), number(fields, column)) {
-                        fields.insert(
-                            column.to_owned(),
-                            rewritten.column(at as usize, was as usize).into(),
-                        );
-                    }
-                }
+            let edge = |fields: &serde_json::Map<String, Value>, line, column| {
+                Some((
+                    number(fields, line)? as usize,
+                    number(fields, column)? as usize,
+                ))
+            };
+            if ours
+                && let Some(start) = edge(fields, "line_start", "column_start")
+                && let Some(end) = edge(fields, "line_end", "column_end")
+            {
+                let [start, end] = rewritten.place([start, end]);
+                fields.insert("line_start".to_owned(), start.0.into());
+                fields.insert("column_start".to_owned(), start.1.into());
+                fields.insert("line_end".to_owned(), end.0.into());
+                fields.insert("column_end".to_owned(), end.1.into());
             }
             for field in fields.values_mut() {
                 *field = move_back(field.take(), rewritten);

@@ -7,13 +7,13 @@
 //! - what evcxr would print on stdout, where the cell's own output is, becomes a call;
 //! - names that stand for types become types, or `_` with a probe for the type that rustc finds ([`types`](crate::types));
 //! - statics get a name ([`statics`](crate::statics));
-//! - a value that has no way to be shown is shown by `Debug`.
+//! - a value is shown in its own way, and by `Debug` if it has none.
 
 use crate::statics;
 use crate::types::{LOST, PREFIX, Types};
 
 const RUNTIME: &str = "mod evcxr_internal_runtime {";
-const PLAIN: &str = "evcxr_send_text_plain(&format!(";
+const PLAIN: &str = "evcxr_send_text_plain(&format!(\"{:?}\",&(";
 const PANIC: &str = "println!(\"EVCXR_PANIC_NOTIFICATION\");";
 /// The lines after which evcxr generates it; a cell may print the same.
 const PANIC_FOLLOWS: [&str; 2] = ["Err(_) => {", "}).is_err() {"];
@@ -28,6 +28,8 @@ pub struct Rewritten {
     pub probes: Vec<(usize, String)>,
     /// Lines (from 1) that load or check a variable by the type of this name.
     pub loads: Vec<(usize, String)>,
+    /// Lines (from 1) on which a call begins that shows the value of the lines after it.
+    shows: Vec<usize>,
     /// Line, character (from 0) from which on the line has moved, and by how much.
     moves: Vec<(usize, usize, isize)>,
 }
@@ -43,14 +45,30 @@ impl Rewritten {
             .sum();
         column.saturating_add_signed(-moved).max(1)
     }
+
+    /// Where a place of the compiled text was in the text before. A call that shows a value is where the value is.
+    pub fn place(&self, [(first, from), (last, to)]: Place) -> Place {
+        if self.shows.contains(&first) && first + 1 < last {
+            // evcxr ends each part with a line of its own.
+            let end = self.text.lines().nth(last - 2).unwrap_or_default();
+            return [(first + 1, 1), (last - 1, end.chars().count() + 1)];
+        }
+        [
+            (first, self.column(first, from)),
+            (last, self.column(last, to)),
+        ]
+    }
 }
+
+/// A place in a text: where it begins and where it ends, each a line and a column, from 1.
+pub type Place = [(usize, usize); 2];
 
 /// Changes the text of a cell.
 pub fn rewrite(text: &str, types: &Types) -> Rewritten {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     share_runtime(&mut lines);
-    speak_directly(&mut lines);
     let mut rewritten = Rewritten::default();
+    speak_directly(&mut lines, &mut rewritten.shows);
     for (number, line) in lines.iter_mut().enumerate() {
         name_types(number + 1, line, types, &mut rewritten);
     }
@@ -67,7 +85,7 @@ pub fn rewrite(text: &str, types: &Types) -> Rewritten {
             insertion.text.chars().count() as isize,
         ));
     }
-    lines.push("use syslab_cell::ShowDebug as _;".to_owned());
+    lines.push("use syslab_cell::{LacksDebug as _, ShowDebug as _};".to_owned());
     rewritten.text = lines.join("\n") + "\n";
     rewritten
 }
@@ -85,10 +103,11 @@ fn share_runtime(lines: &mut [String]) {
     lines[first + 1..end].iter_mut().for_each(String::clear);
 }
 
-fn speak_directly(lines: &mut [String]) {
+fn speak_directly(lines: &mut [String], shows: &mut Vec<usize>) {
     for number in 0..lines.len() {
         if lines[number].contains(PLAIN) {
-            lines[number] = lines[number].replace(PLAIN, "::syslab_cell::show::plain(&format!(");
+            lines[number] = lines[number].replace(PLAIN, "::syslab_cell::show_again!((&(");
+            shows.push(number + 1);
         }
         if lines[number].trim() == PANIC
             && number > 0
@@ -237,6 +256,17 @@ match x {
         assert!(lines[13].contains("println!"));
         assert!(lines[14].contains("question_mark(&format!(\"{:?}\", error))"));
         assert_eq!(lines[15], "");
+    }
+
+    #[test]
+    fn a_value_is_shown_in_its_own_way_and_its_error_is_where_it_is() {
+        let text = "fn f() {\nevcxr_send_text_plain(&format!(\"{:?}\",&(\none(\n  two)\n)));\n}";
+        let rewritten = rewrite(text, &Types::default());
+        let call = rewritten.text.lines().nth(1).unwrap();
+        assert_eq!(call, "::syslab_cell::show_again!((&(");
+        let (begin, two, end) = ((2, 1), (4, 3), (5, 5));
+        assert_eq!(rewritten.place([begin, end]), [(3, 1), (4, 7)]);
+        assert_eq!(rewritten.place([two, end]), [two, end]);
     }
 
     #[test]
