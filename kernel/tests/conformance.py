@@ -27,7 +27,7 @@ LOOP = 'println!("looping"); loop { std::thread::sleep(std::time::Duration::from
 
 
 class Suite(jupyter_kernel_test.KernelTests):
-    """jupyter_kernel_test's own questions; Rust kernels have no pager, which leaves `test_pager` out."""
+    """jupyter_kernel_test's own questions, all of them."""
 
     language_name = "rust"
     file_extension = ".rs"
@@ -50,14 +50,12 @@ class Suite(jupyter_kernel_test.KernelTests):
     code_history_pattern = "1?2*"
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "std::vec::Vec"
+    code_page_something = ":doc std::vec::Vec"
     code_clear_output = "lens::clear_output(false);"
 
     def get_non_kernel_info_reply(self, timeout: float | None = None) -> dict | None:
         # The suite waits without a limit where it gives none.
         return super().get_non_kernel_info_reply(timeout=timeout or 30)
-
-    def test_pager(self) -> None:
-        raise unittest.SkipTest("a Rust kernel has no pager")
 
 
 class Welcome(jupyter_kernel_test.IopubWelcomeTests):

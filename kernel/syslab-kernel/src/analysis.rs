@@ -190,7 +190,6 @@ fn command(code: &str, position: usize) -> Option<Completion> {
         ":types",
         ":efmt",
         ":explain",
-        ":doc",
         ":build_env",
         ":help",
     ];

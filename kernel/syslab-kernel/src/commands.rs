@@ -34,7 +34,7 @@ pub(crate) enum Done {
 }
 
 /// Commands and what they do, for `:help` and for completion.
-pub(crate) const OWN: [(&str, &str); 15] = [
+pub(crate) const OWN: [(&str, &str); 16] = [
     (
         ":trace",
         "the cell's system calls: time line and table; -e NAME,NAME only these, -c counts",
@@ -57,6 +57,10 @@ pub(crate) const OWN: [(&str, &str); 15] = [
     (":progress", "the chapters, and what of them is solved"),
     (":vars", "variables and their types"),
     (":type", "the type of a variable (also `:t`)"),
+    (
+        ":doc",
+        "the documentation of a name: `:doc std::vec::Vec`, or `?std::vec::Vec`",
+    ),
     (":restart", "a new process: variables are gone, items stay"),
     (":clear", "a new process without variables and items"),
 ];

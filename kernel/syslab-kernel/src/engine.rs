@@ -89,7 +89,10 @@ impl Engine for Kernel {
     }
 
     fn execute(&self, cell: Cell, publisher: &Publisher) -> Outcome {
-        if let Some(name) = cell.code.trim().strip_prefix('?') {
+        // By the analysis, not by evcxr's own, which would stay in this process.
+        let code = cell.code.trim();
+        let asked = code.strip_prefix('?').or(code.strip_prefix(":doc "));
+        if let Some(name) = asked.filter(|name| !name.contains('\n')) {
             let name = name.trim_matches(['?', ' ']);
             let found = self.inspect(name, name.chars().count(), 0);
             let nothing = || {
@@ -98,7 +101,7 @@ impl Engine for Kernel {
                     format!("nothing is known about `{name}`"),
                 ))
             };
-            return found.map_or_else(nothing, |content| Outcome::Done(Some(content)));
+            return found.map_or_else(nothing, Outcome::Paged);
         }
         self.session
             .run(&cell.code, cell.allow_stdin, Some(publisher))
@@ -107,6 +110,7 @@ impl Engine for Kernel {
     fn evaluate(&self, expression: &str) -> Result<MimeBundle, Failure> {
         match self.session.run(expression, false, None) {
             Outcome::Done(value) => Ok(value.unwrap_or_default()),
+            Outcome::Paged(page) => Ok(page),
             Outcome::Failed(failure) => Err(failure),
         }
     }

@@ -42,7 +42,7 @@ impl Engine for Echo {
         for line in cell.code.lines() {
             match self.line(line, publisher) {
                 Outcome::Done(new) => value = new,
-                failed @ Outcome::Failed(_) => return failed,
+                other => return other,
             }
         }
         Outcome::Done(value)

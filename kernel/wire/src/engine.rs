@@ -58,6 +58,8 @@ pub struct Cell {
 pub enum Outcome {
     /// Well; with the value of its last expression, if it has one.
     Done(Option<MimeBundle>),
+    /// Well; with a text beside the notebook's own: documentation, in whatever the front end has for a pager.
+    Paged(MimeBundle),
     /// It did not compile, panicked, crashed or was interrupted.
     Failed(Failure),
 }

@@ -116,8 +116,13 @@ impl Executor {
                         self.history.lock().unwrap().set_output(text);
                     }
                 }
-                Ok(outcome::done(count, &self.expressions(request)))
+                Ok(outcome::done(count, &self.expressions(request), None))
             }
+            Outcome::Paged(page) => Ok(outcome::done(
+                count,
+                &self.expressions(request),
+                Some(&page),
+            )),
         }
     }
 

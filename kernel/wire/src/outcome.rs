@@ -10,15 +10,22 @@ use crate::MimeBundle;
 use crate::engine::Failure;
 use crate::session::{Content, untyped};
 
-/// The reply to a cell that ended well.
-pub(crate) fn done(count: usize, expressions: &Map<String, Value>) -> Content {
+/// The reply to a cell that ended well, and what is for the pager.
+pub(crate) fn done(
+    count: usize,
+    expressions: &Map<String, Value>,
+    page: Option<&MimeBundle>,
+) -> Content {
+    let pages = page
+        .iter()
+        .map(|data| json!({"source": "page", "data": data, "start": 0}));
     untyped(
         "execute_reply",
         json!({
             "status": "ok",
             "execution_count": count,
             "user_expressions": expressions,
-            "payload": [],
+            "payload": pages.collect::<Vec<_>>(),
         }),
     )
 }
