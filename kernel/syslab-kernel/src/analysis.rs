@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{Completion, Match, MimeBundle};
 
-use crate::commands::OWN;
+use crate::commands::{EVCXRS, OWN};
 use crate::hosting::lock;
 use crate::scanner;
 use crate::session::Known;
@@ -181,19 +181,8 @@ fn command(code: &str, position: usize) -> Option<Completion> {
     if !word.starts_with(':') || word.contains(' ') {
         return None;
     }
-    let evcxrs = [
-        ":dep",
-        ":opt",
-        ":timing",
-        ":show_deps",
-        ":fmt",
-        ":types",
-        ":efmt",
-        ":explain",
-        ":build_env",
-        ":help",
-    ];
-    let all = OWN.iter().map(|(name, _)| *name).chain(evcxrs);
+    let all = OWN.iter().chain(&EVCXRS).map(|(name, _)| *name);
+    let all = all.chain([":help"]);
     let matches = all.filter(|name| name.starts_with(word)).map(|name| Match {
         text: name.to_owned(),
         kind: "magic".into(),

@@ -65,6 +65,29 @@ pub(crate) const OWN: [(&str, &str); 16] = [
     (":clear", "a new process without variables and items"),
 ];
 
+/// Of evcxr's commands those that mean something here; the rest sets what its own compiling, showing and processes do.
+pub(crate) const EVCXRS: [(&str, &str); 7] = [
+    (
+        ":dep",
+        "a crate beside those of the course: `:dep regex = \"1\"`",
+    ),
+    (":show_deps", "such crates"),
+    (
+        ":opt",
+        "how cells are optimised: `:opt 2` for what is measured, else 0",
+    ),
+    (":explain", "the compiler's explanation of the last error"),
+    (
+        ":efmt",
+        "how an error after `?` is shown: `:efmt {}`, else {:?}",
+    ),
+    (
+        ":offline",
+        "whether cargo may fetch crates: `:offline 1` for no",
+    ),
+    (":version", "of evcxr"),
+];
+
 /// Does what the line says, if it is one of ours.
 pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publisher>) -> Done {
     if let Some(command) = line.strip_prefix('!') {
@@ -100,8 +123,14 @@ pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publishe
             session.begin_anew(false);
             Done::Shown(None)
         }
-        ":help" => help(session),
-        _ => Done::NotOurs,
+        ":help" => Done::Shown(Some(text(help()))),
+        _ if !name.starts_with(':') || EVCXRS.iter().any(|(known, _)| *known == name) => {
+            Done::NotOurs
+        }
+        _ => {
+            let said = format!("there is no command `{name}` here; `:help` lists them");
+            Done::Failed(failure::plain("Error", said))
+        }
     }
 }
 
@@ -181,31 +210,11 @@ fn type_of(session: &Session, name: &str) -> Done {
     }
 }
 
-fn help(session: &mut Session) -> Done {
-    let own: String = OWN
-        .iter()
-        .map(|(name, what)| format!("{name:<17} {what}\n"))
-        .collect();
-    let theirs = session.evcxr_command(":help").unwrap_or_default();
-    let theirs = theirs
-        .get("text/plain")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let theirs: Vec<&str> = theirs
-        .lines()
-        .filter(|line| {
-            let name = line.split_whitespace().next().unwrap_or_default();
-            // Ours do the same, or what they do is not for notebooks.
-            !OWN.iter().any(|(own, _)| *own == name)
-                && ![":t", ":quit", ":help", ":internal_debug", ":load_config"].contains(&name)
-        })
-        .collect();
-    let all = format!(
-        "{own}{:<17} a shell command, shown as it runs\n\n{}",
-        "!COMMAND",
-        theirs.join("\n")
-    );
-    Done::Shown(Some(text(all)))
+fn help() -> String {
+    let shell = ("!COMMAND", "a shell command, shown as it runs");
+    let all = OWN.into_iter().chain([shell]).chain(EVCXRS);
+    all.map(|(name, what)| format!("{name:<10} {what}\n"))
+        .collect()
 }
 
 /// Runs a program in a process group of its own, and shows what it writes when it writes it.

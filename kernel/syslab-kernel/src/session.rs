@@ -381,12 +381,4 @@ impl Session {
         let kept = if keep_items { items } else { Vec::new() };
         self.learn(kept, &Types::read(&self.folder));
     }
-
-    /// One of evcxr's own commands.
-    pub(crate) fn evcxr_command(&mut self, line: &str) -> Result<MimeBundle, Failure> {
-        match self.context.execute(line) {
-            Ok(outputs) => Ok(bundle(outputs.content_by_mime_type.into_iter().collect())),
-            Err(why) => Err(failure::plain("Error", why.to_string())),
-        }
-    }
 }
