@@ -143,9 +143,13 @@ impl Roles {
                     matches!(arg, Arg::Flags(flags) if flags.contains("O_CREAT") || flags.contains("O_TMPFILE"))
                 });
                 let opens = call.family == "open" && call.name != "creat" && !creates;
+                // Without flags they ask what preadv(2) and pwritev(2) do.
+                let relative = matches!(call.name, "preadv2" | "pwritev2") && call.args[5] == 0;
+                let count = if relative { 4 } else { call.decoded.len() };
                 let args = call
                     .decoded
                     .iter()
+                    .take(count)
                     .filter(|arg| !(opens && matches!(arg, Arg::Mode(_))));
                 args.filter_map(|arg| self.arg(call.pid, arg)).collect()
             }

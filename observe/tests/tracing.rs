@@ -116,6 +116,32 @@ fn calls_are_told_by_what_they_work_on() {
 }
 
 #[test]
+fn preadv2_without_flags_is_told_as_preadv() {
+    if !needs("ptrace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = File::open(scratch.write("text", "abcdefghij")).unwrap();
+    let run = Child::new().keep(&file).traced().run(|| {
+        let mut bytes = [0u8; 4];
+        let list = libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: 4,
+        };
+        // SAFETY: `list` and the bytes that it names live across the calls.
+        unsafe {
+            libc::preadv(file.as_raw_fd(), &raw const list, 1, 4);
+            libc::preadv2(file.as_raw_fd(), &raw const list, 1, 4, 0);
+        }
+    });
+    assert_eq!(
+        run.calls.to_string(),
+        "preadv($TMPDIR/text, 1, 4) = 4\n\
+         preadv($TMPDIR/text, 1, 4) = 4"
+    );
+}
+
+#[test]
 fn pipes_processes_and_standard_streams_have_names() {
     if !needs("ptrace") {
         return;
