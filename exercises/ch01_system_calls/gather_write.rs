@@ -2,8 +2,8 @@
 //!
 //! A message is rarely one piece: a header here, a body there, a newline. Copying them together costs
 //! memory; one write(2) each costs a system call each, and between two of them another process may write
-//! to the same pipe or log. writev(2) takes a list of buffers and is one call: what it writes to a
-//! file opened with O_APPEND, or up to PIPE_BUF bytes to a pipe, nobody's bytes come between.
+//! to the same pipe or log. writev(2) takes a list of buffers and is one call: in a file opened with
+//! O_APPEND, and in a pipe up to PIPE_BUF bytes, its bytes stay together.
 //!
 //! It may be a short write all the same, and then it ends *inside* a buffer: the kernel says how many
 //! bytes it took, and you find out which those were. That is the loop to get right here, and its mirror
