@@ -5,13 +5,13 @@
 //! than you asked for.
 //!
 //! From bytes to a number between 1 and 6 there is a second trap. `x % 6` favours small numbers, since
-//! 2⁶⁴ is no multiple of 6: what is left over at the end of the wheel is dealt out to the first
-//! few. For a die nobody would notice. In the range `0..=3 * 2⁶² - 1` every number of the first
+//! 2⁶⁴ is no multiple of 6: what is left over at the end is dealt out to the first few.
+//! For a die nobody would notice. In the range `0..=3 * 2⁶² - 1` every number of the first
 //! third comes up twice as often as the others, and keys have been broken for less.
 //!
 //! Build [`fill`], and on it [`random_range`]. No table, no state, no seed: only the kernel.
 //!
-//! Man pages: getrandom(2), random(7), signal(7).
+//! Man pages: getrandom(2), syscall(2), random(7), signal(7).
 //! Notebook: `01-system-calls.ipynb#everything-is-a-descriptor`.
 
 use std::io;
@@ -19,6 +19,8 @@ use std::ops::RangeInclusive;
 
 /// Fills `buf` with random bytes by getrandom(2), flags 0, with as many calls as it takes.
 ///
+/// - The kernel itself is asked, by syscall(2) and `SYS_getrandom`. libc's function of that name need not:
+///   since glibc 2.41 it has a generator in the process, and asks the kernel for its seed (vdso(7)).
 /// - Each call asks for exactly the bytes that are still missing. An empty `buf` makes no call.
 /// - The kernel may give fewer: up to 256 bytes come at once, of more a part when a signal comes, and
 ///   older kernels never give more than 33554431. Bytes that have come are kept.

@@ -10,6 +10,8 @@ use std::ops::RangeInclusive;
 
 /// Fills `buf` with random bytes by getrandom(2), flags 0, with as many calls as it takes.
 ///
+/// - The kernel itself is asked, by syscall(2) and `SYS_getrandom`. libc's function of that name need not:
+///   since glibc 2.41 it has a generator in the process, and asks the kernel for its seed (vdso(7)).
 /// - Each call asks for exactly the bytes that are still missing. An empty `buf` makes no call.
 /// - The kernel may give fewer: up to 256 bytes come at once, of more a part when a signal comes, and
 ///   older kernels never give more than 33554431. Bytes that have come are kept.
@@ -62,11 +64,11 @@ fn word() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// getrandom(2). `EINTR` is returned as it is: the loop above asks again.
+/// getrandom(2), past libc. `EINTR` is returned as it is: the loop above asks again.
 fn getrandom(buf: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes at `buf`, which is borrowed exclusively until
     // the call returns.
-    let count = unsafe { libc::getrandom(buf.as_mut_ptr().cast(), buf.len(), 0) };
+    let count = unsafe { libc::syscall(libc::SYS_getrandom, buf.as_mut_ptr(), buf.len(), 0) };
     if count == -1 {
         Err(io::Error::last_os_error())
     } else {
