@@ -31,7 +31,7 @@ use std::path::Path;
 /// - The permission bits (`0o777`) of an old file are kept, and not even the temporary file ever
 ///   permits group or others more than they do. A new file gets `0o666` without the umask.
 ///   Owner, hard links and set-user-ID are not kept: this is a new file.
-/// - A symbolic link stays, and the file it leads to is replaced.
+/// - A symbolic link stays, and the file it leads to is replaced, be it by way of more links.
 /// - `path` may be relative, a bare name, and as long as names can be (255 bytes).
 ///
 /// # Errors

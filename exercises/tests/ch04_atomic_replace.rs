@@ -12,8 +12,10 @@ use atomic_replace::atomic_replace;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, PathconfVar, Pid, fork, pathconf};
-use observe::{Action, Child, Crash, Errno, Failure, Fault, Scratch, assert_seen, errno};
-use replacing::{Gate, WRITES, assert_durable, slow_fsync};
+use observe::{
+    Action, Call, Calls, Child, Crash, Errno, Failure, Fault, Scratch, assert_seen, errno,
+};
+use replacing::{Gate, WRITES, assert_durable, has_flag, slow_fsync};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
@@ -75,7 +77,14 @@ fn file_is_replaced_or_made() {
 
 #[test]
 fn mode_is_kept() {
-    for old in [Some(0o600), Some(0o640), Some(0o755), Some(0o444), None] {
+    for old in [
+        Some(0o600),
+        Some(0o640),
+        Some(0o755),
+        Some(0o444),
+        Some(0o4755),
+        None,
+    ] {
         let world = World::new(old.map(|_| OLD), "file");
         if let Some(mode) = old {
             fs::set_permissions(&world.path, Permissions::from_mode(mode)).unwrap();
@@ -90,7 +99,7 @@ fn mode_is_kept() {
         let mode = mode_of(&world.path);
         match old {
             Some(old) => assert!(
-                mode == old,
+                mode == old & 0o777,
                 "the old file had mode {old:03o}, the new one has mode {mode:03o}"
             ),
             None => assert!(
@@ -109,21 +118,27 @@ fn symbolic_link_stays() {
     }
     scratch.write("there/file", OLD);
     let (link, dead) = (scratch.join("here/link"), scratch.join("here/dead"));
-    symlink("../there/file", &link).unwrap();
+    symlink("onward", &link).unwrap();
+    let onward = scratch.join("here/onward");
+    symlink("../there/file", &onward).unwrap();
     symlink("../there/nothing", &dead).unwrap();
 
     let result = Child::new().run(|| replace(&link, &NEW)).returned();
     result.unwrap_or_else(|failure| panic!("failed with {failure}"));
-    let to = fs::read_link(&link);
-    assert!(
-        to.is_ok(),
-        "the symbolic link was replaced instead of the file that it leads to"
-    );
-    assert_eq!(
-        to.unwrap(),
-        Path::new("../there/file"),
-        "where the link leads now"
-    );
+    for (link, to, which) in [
+        (&link, "onward", "the symbolic link"),
+        (&onward, "../there/file", "the second of two symbolic links"),
+    ] {
+        let now = fs::read_link(link);
+        assert!(
+            now.is_ok(),
+            "{which} was replaced instead of the file that it leads to"
+        );
+        assert!(
+            now.as_deref().ok() == Some(Path::new(to)),
+            "{which} leads elsewhere now"
+        );
+    }
     assert!(
         fs::read(scratch.join("there/file")).unwrap() == NEW,
         "the file that the link leads to has not the new contents"
@@ -138,7 +153,7 @@ fn symbolic_link_stays() {
     );
     assert_eq!(
         names(&scratch.join("here")),
-        ["dead", "link"],
+        ["dead", "link", "onward"],
         "what lies beside the links"
     );
     assert_eq!(
@@ -156,10 +171,10 @@ fn failure_leaves_nothing_behind() {
         let path = scratch.join(name);
         let result = Child::new().run(|| replace(&path, &NEW)).returned();
         assert_failed(name, result, expected);
-        assert_eq!(
-            scratch.names(),
-            ["directory"],
-            "what is there after {name} was refused"
+        let left = names(scratch.path()).join(", ");
+        assert!(
+            left == "directory",
+            "{name} was refused, and what is left beside it: {left}"
         );
     }
 
@@ -318,6 +333,19 @@ fn killed_at_any_call_it_is_old_or_new() {
         );
         seen.insert(format!("over {before}"), states.into_inner());
     }
+    let first = "the first name tried was taken, as by a dead process of the same pid";
+    let world = World::new(Some(OLD), "file");
+    let run = Child::new().traced().run(|| replace(&world.path, &NEW));
+    if let Some(taken) = taken(&run.calls) {
+        let run = Child::new().fault(taken).run(|| replace(&world.path, &NEW));
+        run.returned()
+            .unwrap_or_else(|failure| panic!("{first}: it failed with {failure}"));
+        assert!(
+            world.holds(&NEW),
+            "{first}: it succeeded and changed nothing"
+        );
+        world.assert_alone(first);
+    }
     assert_seen!("ch04_atomic_replace__killed", seen);
 }
 
@@ -382,6 +410,15 @@ fn replace(path: &Path, contents: &[u8]) -> Result<(), Failure> {
 /// The first of these calls is not made, and fails.
 fn fail(calls: &[&str], errno: i32) -> Fault {
     Fault::new(calls, Action::Fail(errno))
+}
+
+/// A name that is taken, for the call that chose one: none if it takes whatever is there.
+fn taken(calls: &Calls) -> Option<Fault> {
+    let nth = |name, chooses: &dyn Fn(&Call) -> bool| {
+        let at = calls.of(name).iter().position(chooses)?;
+        Some(fail(&[name], libc::EEXIST).nth(at as u32 + 1))
+    };
+    nth("link", &|_| true).or_else(|| nth("open", &|call| has_flag(call, "O_EXCL")))
 }
 
 /// The exit status of a child that has ended.

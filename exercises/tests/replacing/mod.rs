@@ -5,4 +5,4 @@ mod gate;
 mod order;
 
 pub use gate::{Gate, slow_fsync};
-pub use order::{WRITES, assert_durable, place};
+pub use order::{WRITES, assert_durable, has_flag, place};

@@ -2,7 +2,7 @@
 //!
 //! Only if the calls came in the right order: what is not synced may reach the disk at any time, or never.
 
-use observe::{Call, Calls};
+use observe::{Arg, Call, Calls};
 use std::path::{Path, PathBuf};
 
 /// All that writes to a descriptor, be it from one buffer or from several.
@@ -23,7 +23,12 @@ pub fn assert_durable(case: &str, calls: &Calls) -> Vec<&'static str> {
         panic!("{case}: no rename(2) put a new file in the place of the old one");
     };
     let temporary = place(&calls[rename]);
-    let made = last(rename, &|call| place(call) == temporary && makes_file(call));
+    // linkat(2) gives a name to what was made without one.
+    let linked = last(rename, &|call| call.is("link") && links(call, &temporary));
+    let made = last(rename, &|call| match linked {
+        Some(_) => has_flag(call, "O_TMPFILE"),
+        None => place(call) == temporary && makes_file(call),
+    });
     let Some(made) = made else {
         let name = temporary.display();
         panic!("{case}: what was renamed, {name}, is not a file made for it");
@@ -88,10 +93,23 @@ pub fn place(call: &Call) -> PathBuf {
 }
 
 fn makes_file(call: &Call) -> bool {
-    let creates = || {
-        call.decoded
+    call.is("creat") || has_flag(call, "O_CREAT")
+}
+
+/// Whether it is an open(2) with that flag.
+pub fn has_flag(call: &Call, flag: &str) -> bool {
+    call.is("open")
+        && call
+            .decoded
             .iter()
-            .any(|arg| arg.to_string().contains("O_CREAT"))
-    };
-    call.is("creat") || call.is("open") && creates()
+            .any(|arg| arg.to_string().contains(flag))
+}
+
+/// Whether a link(2) makes that name: its last path, without the directory.
+fn links(call: &Call, name: &Path) -> bool {
+    let to = call.decoded.iter().rev().find_map(|arg| match arg {
+        Arg::Path(path) => Some(Path::new(path)),
+        _ => None,
+    });
+    to.is_some_and(|to| to.file_name() == name.file_name())
 }
