@@ -53,8 +53,8 @@ impl RecordLock {
     /// - `EINVAL`: `range` holds no byte (`5..5`). For fcntl(2) a length of 0 is not that: it is all that
     ///   comes behind.
     /// - `EOVERFLOW`: a bound of `range` is greater than `i64::MAX`, the last offset a file can have.
-    /// - `ENOENT`, `EACCES` … of open(2): the file is not made. `Exclusive` needs the right to write,
-    ///   `Shared` the right to read.
+    /// - `ENOENT`, `EACCES` … of open(2): the file is not made. `Exclusive` needs the right to read and to
+    ///   write, `Shared` the right to read.
     pub fn try_lock(
         path: &Path,
         range: impl RangeBounds<u64>,

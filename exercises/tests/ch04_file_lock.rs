@@ -4,6 +4,7 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch04_file_systems/file_lock.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch04_file_systems/file_lock.rs")]
 mod file_lock;
+mod unprivileged;
 
 use file_lock::{Mode, RecordLock};
 use libc::{F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_SETLK, F_UNLCK, F_WRLCK};
@@ -21,6 +22,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use unprivileged::drop_capabilities;
 
 /// A range as it crosses to the child.
 type Range = (Bound<u64>, Bound<u64>);
@@ -37,12 +39,13 @@ const LAST: u64 = i64::MAX as u64;
 #[test]
 fn lock_is_what_was_asked_for() {
     let world = World::new();
-    let cases: [(&str, Range, Mode); 8] = [
+    let cases: [(&str, Range, Mode); 9] = [
         ("3..7, exclusive", range(3..7), Mode::Exclusive),
         ("3..7, shared", range(3..7), Mode::Shared),
         ("3..=7", range(3..=7), Mode::Exclusive),
         ("..4", range(..4), Mode::Exclusive),
         ("10..", range(10..), Mode::Exclusive),
+        ("11..=i64::MAX", range(11..=LAST), Mode::Exclusive),
         ("..", range(..), Mode::Shared),
         ("behind the end", range(1000..1100), Mode::Exclusive),
         (
@@ -227,14 +230,15 @@ fn other_descriptors_of_the_file_do_not_matter() {
         })
         .returned()
         .unwrap_or_else(|failure| panic!("failed with {failure}"));
-    assert_eq!(
-        before,
-        ["0..2 exclusive", "4..8 exclusive"],
-        "what is locked by two locks"
-    );
+    let before = before.join(", ");
     assert!(
-        after == ["4..8 exclusive"],
-        "the file was opened and closed, another lock was dropped, and of 4..8 is left {after:?}"
+        before == "0..2 exclusive, 4..8 exclusive",
+        "0..2 and 4..8 were locked exclusively, and the kernel says: {before}"
+    );
+    let after = after.join(", ");
+    assert!(
+        after == "4..8 exclusive",
+        "the file was opened and closed, the lock on 0..2 dropped, and of 4..8 is left: {after}"
     );
 }
 
@@ -245,8 +249,8 @@ fn lock_needs_no_more_than_its_mode() {
         .run(|| {
             let lock = world.try_lock(range(..), Mode::Exclusive)?;
             let mut file = lock.file();
-            let mut read = String::new();
-            file.read_to_string(&mut read).unwrap();
+            let mut text = String::new();
+            let read = errno(file.read_to_string(&mut text)).map(|_| text);
             file.rewind().unwrap();
             let written = errno(file.write_all(b"SIX"));
             let all = Process::me().descriptors;
@@ -258,10 +262,11 @@ fn lock_needs_no_more_than_its_mode() {
         })
         .returned()
         .unwrap_or_else(|failure| panic!("failed with {failure}"));
-    assert_eq!(
-        read.as_bytes(),
-        CONTENTS,
-        "what `file` of an exclusive lock reads"
+    let read = read
+        .unwrap_or_else(|failure| panic!("`file` of an exclusive lock can't be read: {failure}"));
+    assert!(
+        read.as_bytes() == CONTENTS,
+        "`file` of an exclusive lock reads {read:?}, which is not what is in the file"
     );
     written.unwrap_or_else(|failure| {
         panic!("`file` of an exclusive lock can't be written to: {failure}")
@@ -278,6 +283,8 @@ fn lock_needs_no_more_than_its_mode() {
     fs::set_permissions(&world.path, Permissions::from_mode(0o444)).unwrap();
     let read = Child::new()
         .run(|| {
+            // Root may write to whatever it likes.
+            drop_capabilities();
             let lock = world.try_lock(range(..), Mode::Shared)?;
             let mut read = String::new();
             errno(lock.file().read_to_string(&mut read))?;
@@ -287,10 +294,9 @@ fn lock_needs_no_more_than_its_mode() {
         .unwrap_or_else(|failure| {
             panic!("a shared lock on a file that can only be read failed with {failure}")
         });
-    assert_eq!(
-        read.as_bytes(),
-        b"SIXteen bytes...",
-        "what `file` of a shared lock reads"
+    assert!(
+        read == "SIXteen bytes...",
+        "`file` of a shared lock reads {read:?}, which is not what is in the file"
     );
 }
 
@@ -316,10 +322,10 @@ fn crash_lets_the_next_one_in() {
     let locks = waiting.wait().returned().unwrap_or_else(|failure| {
         panic!("somebody waited for a lock whose holder was killed, and it failed with {failure}")
     });
-    assert_eq!(
-        locks,
-        [format!("{at}..{} exclusive", at + 5)],
-        "what the next one has"
+    let (locks, expected) = (locks.join(", "), format!("{at}..{} exclusive", at + 5));
+    assert!(
+        locks == expected,
+        "the next one was let in, and what it has locked is {locks} instead of {expected}"
     );
 }
 
@@ -369,7 +375,11 @@ fn forked_copy_does_not_keep_the_lock() {
         })
         .returned()
         .unwrap_or_else(|failure| panic!("failed with {failure}"));
-    assert_eq!(held, ["4..8 exclusive"], "what is locked after fork(2)");
+    let held = held.join(", ");
+    assert!(
+        held == "4..8 exclusive",
+        "4..8 was locked exclusively, and after fork(2) the kernel says: {held}"
+    );
     assert!(
         dropped.is_empty(),
         "the lock was dropped, and a forked process that has a copy of the descriptor keeps it"
