@@ -18,8 +18,8 @@ use std::time::Duration;
 use unprivileged::drop_capabilities;
 use watch_tree::{Event, WatchTree};
 use watching::{
-    Paths, Random, Told, assert_once, assert_same, changed, list, mkdir, remove, rename, shown,
-    text, words, write,
+    FAILED, Paths, Random, Told, assert_no_failure, assert_once, assert_same, changed, list, mkdir,
+    remove, rename, shown, text, words, write,
 };
 
 /// Longer than anybody needs who has something to tell.
@@ -172,14 +172,12 @@ fn closed_directory_is_passed_over() {
     let (paths, told) = told.unwrap_or_else(|failure| {
         panic!("a directory in the tree can't be read, and WatchTree::new failed with {failure}")
     });
+    let what = "in a tree with closed directories";
+    assert_no_failure(what, &told);
     assert_once(&told, "Created", "a/closed");
     assert_once(&told, "Created", "a/new");
     let expected = ["a", "a/closed", "a/file", "a/new", "closed"].map(str::to_owned);
-    assert_same(
-        "in a tree with closed directories",
-        &paths,
-        &expected.into(),
-    );
+    assert_same(what, &paths, &expected.into());
 }
 
 #[test]
@@ -255,20 +253,28 @@ fn nothing_is_waited_for_asleep() {
     let child = child.does("say that nothing has happened", |child| {
         !child.stdout().is_empty()
     });
-    let asleep = |when: &str| {
-        assert!(
-            child.falls_asleep(LONG),
-            "{when}, and the exercise did not sleep until something happens"
-        );
-    };
-    asleep("nothing happens");
+    assert!(
+        child.falls_asleep(LONG),
+        "nothing happens, and the exercise did not sleep until something does"
+    );
     child.signal(Signal::SIGUSR1).unwrap();
-    asleep("a signal came");
+    let slept = child.falls_asleep(LONG);
+    // Ends `events`, if nothing else has.
     mkdir(root, "made");
+    let when = if slept {
+        "something was made"
+    } else {
+        "a signal came"
+    };
     let (none, inherited, told, left) = child
         .wait()
         .returned()
-        .unwrap_or_else(|failure| panic!("something was made, and it failed with {failure}"));
+        .unwrap_or_else(|failure| panic!("{when}, and `events` failed with {failure}"));
+    assert!(
+        slept,
+        "a signal came, and `events` did not sleep on until something happens: it told of {} events",
+        told.len()
+    );
     assert!(
         none == 0,
         "nothing had happened, and {none} events were told"
@@ -640,18 +646,20 @@ fn rest(tree: &mut WatchTree) -> Vec<Told> {
     let mut all = Vec::new();
     loop {
         let some = next(tree, SHORT);
-        if some.is_empty() {
+        let last = some.last().is_none_or(|(kind, _)| kind == FAILED);
+        all.extend(some);
+        if last {
             return all;
         }
-        all.extend(some);
         assert!(all.len() < 10_000_000, "events come without an end");
     }
 }
 
 fn next(tree: &mut WatchTree, timeout: Duration) -> Vec<Told> {
-    let events = tree.events(timeout);
-    let events = events.unwrap_or_else(|error| panic!("`events` failed with {error}"));
-    events.iter().map(told).collect()
+    match errno(tree.events(timeout)) {
+        Ok(events) => events.iter().map(told).collect(),
+        Err(failure) => vec![(FAILED.to_owned(), vec![failure.to_string()])],
+    }
 }
 
 fn told(event: &Event) -> Told {

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// An event as it crosses from the child: what, and of which paths.
+/// An event as it crosses from the child: what, and of which paths. [`FAILED`], and why, is the last one.
 pub type Told = (String, Vec<String>);
+
+/// `events` returned an error.
+pub const FAILED: &str = "failed";
 
 /// A list of paths.
 pub type Paths = BTreeSet<String>;
@@ -13,28 +16,28 @@ pub type Paths = BTreeSet<String>;
 /// Does to a list of paths what events say, and says where one does not fit.
 #[track_caller]
 pub fn changed(what: &str, mut list: Paths, told: &[Told]) -> Paths {
+    assert_no_failure(what, told);
     for event in told {
-        let misfit = |why: &str| panic!("{what}: there came {}, and {why}", shown(event));
         let (kind, paths) = event;
         match (kind.as_str(), &paths[..]) {
             ("Created", [path]) => {
                 let above = path.rsplit_once('/').map(|(above, _)| above);
                 if above.is_some_and(|above| !list.contains(above)) {
-                    misfit("its directory was not there by then");
+                    misfit(what, event, "its directory was not there by then");
                 }
                 if !list.insert(path.clone()) {
-                    misfit("it was there already");
+                    misfit(what, event, "it was there already");
                 }
             }
             ("Removed", [path]) => {
                 if !list.contains(path) {
-                    misfit("it was not there by then");
+                    misfit(what, event, "it was not there by then");
                 }
                 list.retain(|other| !is_below(other, path));
             }
             ("Renamed", [from, to]) => {
                 if !list.contains(from) {
-                    misfit("it was not there by then");
+                    misfit(what, event, "it was not there by then");
                 }
                 list.retain(|other| !is_below(other, to));
                 list = list
@@ -45,7 +48,9 @@ pub fn changed(what: &str, mut list: Paths, told: &[Told]) -> Paths {
                     })
                     .collect();
             }
-            ("Written", [path]) if !list.contains(path) => misfit("it was not there by then"),
+            ("Written", [path]) if !list.contains(path) => {
+                misfit(what, event, "it was not there by then");
+            }
             _ => {}
         }
     }
@@ -55,6 +60,18 @@ pub fn changed(what: &str, mut list: Paths, told: &[Told]) -> Paths {
 pub fn is_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[track_caller]
+fn misfit(what: &str, event: &Told, why: &str) -> ! {
+    panic!("{what}: there came {}, and {why}", shown(event));
+}
+
+#[track_caller]
+pub fn assert_no_failure(what: &str, told: &[Told]) {
+    if let Some((_, why)) = told.iter().find(|(kind, _)| kind == FAILED) {
+        panic!("{what}: `events` failed with {}", why.join(", "));
+    }
 }
 
 #[track_caller]
