@@ -17,8 +17,8 @@ use std::ptr;
 /// For each page of the file, whether it is in the page cache. The last one may be a part of a page; an empty
 /// file has none.
 ///
-/// Asking brings no page in, and leaves neither a mapping nor a descriptor behind. `file` is open for reading,
-/// and is the caller's or may be written by him (of others mincore(2) says nothing).
+/// Asking brings no page in, and leaves neither a mapping nor a descriptor behind. `file` is open for reading, and
+/// is the caller's own, or he has the right to write to it: of other files mincore(2) says nothing.
 ///
 /// # Errors
 /// Whatever the kernel says: `ENODEV` of what cannot be mapped, such as a directory.
