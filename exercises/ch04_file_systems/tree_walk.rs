@@ -65,7 +65,7 @@ pub struct Total {
 /// - not at all for what is gone when it is its turn (`ENOENT`).
 ///
 /// A symbolic link is never followed, not even one that has taken the place of a directory since that
-/// was visited; only `root` may be one. Nothing outside the tree is ever visited.
+/// was visited; only `root` may be one. Nothing outside the tree is ever visited. What is mounted in it belongs to it.
 ///
 /// Any depth is walked, in a number of calls that grows with the tree and not with its square, with at most
 /// 32 descriptors open at a time, all close-on-exec, and on 256 KiB of stack.
