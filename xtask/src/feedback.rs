@@ -172,7 +172,10 @@ pub(crate) struct Part {
 
 /// What was expected and what was seen, taken apart where they differ.
 pub(crate) fn parts(seen: &Seen) -> Vec<Part> {
-    let diff = TextDiff::from_lines(seen.expected.trim_end(), seen.text.trim_end());
+    // A last line without its newline is another line than the same one in the middle.
+    let whole = |text: &str| text.trim_end().to_owned() + "\n";
+    let (expected, text) = (whole(&seen.expected), whole(&seen.text));
+    let diff = TextDiff::from_lines(&expected, &text);
     let part = |operation| {
         let mut part = Part {
             equal: false,
@@ -217,6 +220,19 @@ mod tests {
             "Expected          Seen\n\
              cwd: /            cwd: /\n\
              terminal: none  │ terminal: a pty"
+        );
+    }
+
+    #[test]
+    fn what_comes_behind_the_last_line_does_not_change_it() {
+        let seen = Seen {
+            snapshot: String::new(),
+            expected: "a\nb".into(),
+            text: "a\nb\nc\n".into(),
+        };
+        assert_eq!(
+            plain(&compare(&seen, 10)),
+            "- expected + seen\n  a\n  b\n+ c"
         );
     }
 
