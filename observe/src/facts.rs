@@ -98,6 +98,25 @@ impl Process {
     }
 }
 
+impl Facts {
+    /// What is other than it was, as "it has now `umask: 000`, and had `umask: 022`"; none if nothing is.
+    pub fn changed_to(&self, now: &Facts) -> Option<String> {
+        let (before, now) = (crate::text(self), crate::text(now));
+        let only = |one: &str, other: &str| {
+            let lines = one.lines().map(str::trim);
+            let lines = lines.filter(|line| !other.lines().any(|it| it.trim() == *line));
+            let lines: Vec<String> = lines.map(|line| format!("`{line}`")).collect();
+            (!lines.is_empty()).then(|| lines.join(", "))
+        };
+        match (only(&before, &now), only(&now, &before)) {
+            (Some(had), Some(has)) => Some(format!("it has now {has}, and had {had}")),
+            (Some(had), None) => Some(format!("it has no longer {had}")),
+            (None, Some(has)) => Some(format!("it has now {has}")),
+            (None, None) => None,
+        }
+    }
+}
+
 /// Where a process stands to the child it belongs to, known when its facts are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Relation {

@@ -27,6 +27,27 @@ threads: 1";
 }
 
 #[test]
+fn a_change_is_told_by_what_changed() {
+    let before = Child::new().run(|| Process::me().facts()).returned();
+    let mut after = before.clone();
+    assert_eq!(before.changed_to(&after), None);
+    after.descriptors.insert(4, "a pipe, write".to_owned());
+    assert_eq!(
+        before.changed_to(&after).as_deref(),
+        Some("it has now `4: a pipe, write`")
+    );
+    assert_eq!(
+        after.changed_to(&before).as_deref(),
+        Some("it has no longer `4: a pipe, write`")
+    );
+    after.umask = "000".to_owned();
+    assert_eq!(
+        before.changed_to(&after).as_deref(),
+        Some("it has now `umask: 000`, `4: a pipe, write`, and had `umask: 022`")
+    );
+}
+
+#[test]
 fn facts_from_inside_and_from_outside_are_the_same() {
     let child = Child::new().start(|| {
         let facts = Process::me().facts();

@@ -3,7 +3,7 @@
 use super::ALLOCATES;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, fork};
-use observe::{Child, Descriptor, Facts, Failure, Process, Run, Started, errno, text};
+use observe::{Child, Descriptor, Facts, Failure, Process, Run, Started, errno};
 use std::io;
 use std::time::Duration;
 
@@ -93,11 +93,12 @@ pub fn answer(run: Run<Answer>) -> Result<String, Failure> {
         "the answer was {}, and a child was left: a zombie that nobody waited for, or one that still runs",
         told(&returned)
     );
-    let (before, after) = (text(&before), text(&after));
-    assert!(
-        before == after,
-        "the call changed its caller, from\n{before}\nto\n{after}"
-    );
+    if let Some(changes) = before.changed_to(&after) {
+        panic!(
+            "the answer was {}, and the call changed its caller: {changes}",
+            told(&returned)
+        );
+    }
     assert!(
         !allocates,
         "a copy of the caller allocated or freed memory between fork and exec: with threads, that may wait for ever"
