@@ -8,9 +8,10 @@ mod run_command;
 mod forking;
 
 use forking::{Answer, answer, beside_another_child, observed, to_its_end, told};
-use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOTDIR};
+use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOEXEC, ENOTDIR};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::stat::{Mode, SFlag, mknod};
 use observe::{Action, Child, Errno, Fault, Process, Scratch, assert_seen};
 use run_command::{Ended, run_command};
 use std::collections::BTreeMap;
@@ -87,6 +88,10 @@ fn failed_exec_is_an_error_of_the_caller() {
     let scratch = Scratch::new();
     let plain = scratch.write("plain", "no program\n");
     let plain = CString::new(plain.as_os_str().as_bytes()).unwrap();
+    let empty = scratch.join("empty");
+    // Never opened for writing, which might be ETXTBSY.
+    mknod(&empty, SFlag::S_IFREG, Mode::S_IRWXU, 0).unwrap();
+    let empty = CString::new(empty.as_os_str().as_bytes()).unwrap();
     let long = CString::new(vec![b'x'; 8 << 20]).unwrap();
     let mut seen = BTreeMap::new();
     for (what, path, argument, errno) in [
@@ -96,7 +101,9 @@ fn failed_exec_is_an_error_of_the_caller() {
             c"",
             ENOENT,
         ),
+        ("a name that is only in PATH", c"sh", c"", ENOENT),
         ("a file that may not be executed", &plain, c"", EACCES),
+        ("an empty file that may be executed", &empty, c"", ENOEXEC),
         ("a path through a file", c"/dev/null/program", c"", ENOTDIR),
         ("an argument of 8 MiB", c"/bin/sh", &long, E2BIG),
     ] {
