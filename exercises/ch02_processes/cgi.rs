@@ -60,11 +60,11 @@ pub const LARGEST_BODY: u64 = 1 << 20;
 ///
 /// The body is what comes next on `connection`: as many bytes as the header `Content-Length` says,
 /// or none without that header. Not a byte more is read. Whether the program reads its body or not,
-/// `connection` stands at the next request afterwards.
+/// or does not even exist, `connection` stands at the next request afterwards.
 ///
 /// The program is started without arguments, in the directory that it lies in. It has
-/// - the body, and then end of file, as standard input; the server's standard error; and no
-///   descriptor above 2;
+/// - the body, and then end of file, as standard input; the server's standard error; and no other
+///   descriptor that `respond` has made, for this request or another;
 /// - SIGPIPE at its default: Rust programs ignore it, and execve(2) would hand that on;
 /// - these variables, and nothing else of the server's environment than `PATH`:
 ///
@@ -77,8 +77,8 @@ pub const LARGEST_BODY: u64 = 1 << 20;
 /// | `CONTENT_LENGTH`, `CONTENT_TYPE` | these headers; unset if the request has none |
 /// | `HTTP_ACCEPT_LANGUAGE` … | every other header: `HTTP_`, and its name in capitals with `_` for `-` |
 ///
-/// Upper and lower case are the same in a header's name. Values of headers with the same name are
-/// joined by `, `. Left out are `Proxy` (see above); `Authorization` and `Proxy-Authorization`,
+/// Upper and lower case are the same in a header's name, the program's too. Values of headers with
+/// the same name are joined by `, `. Left out are `Proxy` (see above); `Authorization` and `Proxy-Authorization`,
 /// since an environment is inherited and can be read in /proc; and every name with another
 /// character than ASCII letters, digits and `-`: `X_Real_IP` would become the variable of `X-Real-IP`.
 ///
@@ -87,7 +87,8 @@ pub const LARGEST_BODY: u64 = 1 << 20;
 /// else 200. `respond` waits for the program's end, however much was read and written until then.
 ///
 /// Responses of the server's own (headers and body are yours):
-/// - 400: `Content-Length` is not all digits, or a variable would contain a NUL.
+/// - 400: `Content-Length`, joined if there are several, is empty or not all digits; nothing is read.
+///   Or a variable would contain a NUL; the body is read all the same.
 /// - 413: the body is longer than [`LARGEST_BODY`]. Nothing is read.
 /// - 404: there is no such program. 403: it may not be executed (`EACCES`).
 /// - 500: it could not be started for another reason, such as a `#!` line whose interpreter does not

@@ -158,7 +158,7 @@ pub fn at_next(rest: &str) {
     let whole = String::from_utf8_lossy(NEXT);
     assert!(
         rest == whole,
-        "behind the body came {whole:?}, and of that the connection still has {:?}",
+        "behind the body came {whole:?}, and the connection stands at {:?}",
         &rest[..rest.len().min(80)]
     );
 }
