@@ -11,7 +11,7 @@ mod messages;
 use message_pipe::{Receiver, Sender};
 use messages::{
     LIMIT, LONGEST, Received, again, assert_received, assert_sent, frame, hex, is_kind, message,
-    next, quoted, receive, send, send_all, words,
+    next, quoted, receive, send, send_all, told, words,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
@@ -107,8 +107,9 @@ fn message_is_one_write_of_at_most_pipe_buf() {
         too_long
             .as_ref()
             .is_err_and(|failure| failure.is(libc::EMSGSIZE)),
-        "a message of {} bytes gave {too_long:?} instead of EMSGSIZE",
-        LONGEST + 1
+        "a message of {} bytes gave {} instead of EMSGSIZE",
+        LONGEST + 1,
+        told(&too_long)
     );
     if !observe::needs("ptrace") {
         return;
@@ -291,7 +292,8 @@ fn closed_reader_is_epipe_and_full_pipe_is_eagain() {
     let sent = send(&writer, b"nobody");
     assert!(
         sent.as_ref().is_err_and(|failure| failure.is(libc::EPIPE)),
-        "nobody reads the pipe, and send returned {sent:?} instead of EPIPE"
+        "nobody reads the pipe, and send returned {} instead of EPIPE",
+        told(&sent)
     );
 
     let (mut reader, writer) = io::pipe().unwrap();

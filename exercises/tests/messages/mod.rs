@@ -52,6 +52,13 @@ pub fn send(pipe: &PipeWriter, message: &[u8]) -> Result<(), Failure> {
         .returned()
 }
 
+pub fn told(sent: &Result<(), Failure>) -> String {
+    match sent {
+        Ok(()) => "Ok".to_owned(),
+        Err(failure) => failure.to_string(),
+    }
+}
+
 pub fn receive(pipe: &PipeReader, count: usize) -> Vec<Received> {
     Child::new()
         .keep(pipe)
