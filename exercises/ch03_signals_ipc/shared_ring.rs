@@ -33,7 +33,7 @@ pub fn create(capacity: u32) -> io::Result<OwnedFd> {
 /// The end that puts items in. Dropping it tells the consumer that no more will come.
 #[derive(Debug)]
 pub struct Producer {
-    // TODO: the mapping; where the next item goes.
+    // TODO: the mapping; where the next item goes. And what happens when it is dropped?
 }
 
 impl Producer {
@@ -67,7 +67,7 @@ impl Producer {
 /// The end that takes items out. Dropping it tells the producer that nobody takes any more.
 #[derive(Debug)]
 pub struct Consumer {
-    // TODO: the mapping; where the next item comes from.
+    // TODO: the mapping; where the next item comes from. And what happens when it is dropped?
 }
 
 impl Consumer {
