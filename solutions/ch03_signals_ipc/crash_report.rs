@@ -37,7 +37,8 @@ const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, li
 /// - It works on an overflow of the calling thread's stack; in other threads, of those that have an [`AltStack`].
 /// - The handler makes only calls of signal-safety(7), takes no lock, allocates nothing, and prints nothing but
 ///   this line.
-/// - A report that can't be written (nobody reads the pipe, or it is full and non-blocking) changes nothing else.
+/// - A report that can't be written (nobody reads the pipe, or it is full and non-blocking) changes nothing else. (Rust
+///   programs ignore the SIGPIPE that comes with it.)
 /// - Of threads that crash at the same moment at least one is reported before the process ends.
 ///
 /// # Errors

@@ -108,12 +108,9 @@ fn form(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
             problems.push(format!("{path}: {what}"));
         }
     };
-    require(stub.starts_with("//! "), "does not begin with its question");
     require(
-        stub.lines()
-            .next()
-            .is_some_and(|line| line.trim_end().ends_with('?')),
-        "its first line is not a question",
+        stub.lines().next() == Some(&format!("//! # {}", exercise.title)),
+        "does not begin with its title in exercises.toml",
     );
     require(
         stub.contains("todo!(\""),
