@@ -274,6 +274,10 @@ impl<T> Run<T> {
                 }
             }
             End::Panicked(panic) => {
+                // What a test says in its child is its own sentence, and its place stands below.
+                if panic.file.starts_with("exercises/tests/") {
+                    message.clone_from(&panic.message);
+                }
                 if let Some(first) = self.panics.first().filter(|first| *first != panic) {
                     message = format!("{message}, after a panic: {}", first.message);
                 }
