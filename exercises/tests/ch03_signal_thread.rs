@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use libc::{SIGALRM, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP};
 use libc::{SIGCHLD, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGWINCH};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use observe::{
     Action, Child, End, Failure, Fault, Matches, Process, Run, assert_seen, errno, needs,
@@ -267,15 +268,7 @@ fn stop_hands_over_what_was_sent_and_puts_the_mask_back() {
             thread.stop();
             // The thread has ended, and its closure is dropped, or this waits.
             let got: Vec<(i32, i32)> = told.iter().collect();
-            // A thread that was waited for is in /proc for a moment more.
-            let one = || Process::me().threads.len() == 1;
-            let _ = (0..100).any(|_| {
-                one() || {
-                    thread::sleep(Duration::from_millis(5));
-                    false
-                }
-            });
-            (got, before, Process::me())
+            (got, before, settled())
         })
         .returned();
     let expected = [(first, 0), (SIGUSR2, 0)]
@@ -345,10 +338,10 @@ fn what_cannot_be_waited_for_is_einval() {
     let refused = [
         0, -1, 65, 1000, SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL,
     ];
-    let tried = Child::new()
-        .run(|| refused.map(|signal| try_to_start(&[SIGUSR1, signal])))
+    let all = Child::new()
+        .run(|| refused.map(|signal| tried(|| SignalThread::start(&[SIGUSR1, signal], |_| ()))))
         .returned();
-    for (signal, (failure, left)) in refused.into_iter().zip(tried) {
+    for (signal, (failure, left)) in refused.into_iter().zip(all) {
         let name = observe::Signal(signal);
         assert_failed(
             failure,
@@ -361,13 +354,31 @@ fn what_cannot_be_waited_for_is_einval() {
 
 #[test]
 fn failed_start_leaves_nothing() {
+    let start = || SignalThread::start(&[SIGUSR1, SIGTERM], |_| ());
+    let run = Child::new().run(|| {
+        tried(|| {
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            // Three are open.
+            setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+            let started = start();
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+            started
+        })
+    });
+    let (failure, left) = run.returned();
+    // Who needs no descriptor does not fail.
+    let how = if failure.is_some() {
+        assert_failed(failure, libc::EMFILE, "no descriptor was free");
+        "start failed with EMFILE"
+    } else {
+        "start did without a descriptor and was stopped"
+    };
+    assert!(left.is_empty(), "{how}, and left {left}");
     if !needs("ptrace") {
         return;
     }
     let no_thread = Fault::new("thread", Action::Fail(libc::EAGAIN)).always();
-    let run = Child::new()
-        .fault(no_thread)
-        .run(|| try_to_start(&[SIGUSR1, SIGTERM]));
+    let run = Child::new().fault(no_thread).run(|| tried(start));
     let (failure, left) = run.returned();
     assert_failed(failure, libc::EAGAIN, "no thread could be made");
     assert!(left.is_empty(), "start failed with EAGAIN, and left {left}");
@@ -427,17 +438,23 @@ fn start(signals: &[i32]) -> (SignalThread, Receiver<Got>) {
         let tid = unsafe { libc::gettid() };
         let _ = tell.send((got.signal, got.sender, got.value, tid));
     });
-    match thread {
-        Ok(thread) => (thread, told),
-        Err(error) => panic!("start failed with {}", Failure::from(error)),
-    }
+    (well(signals, thread), told)
 }
 
 /// In the child: the same with a `handle` of the test's.
 #[track_caller]
 fn started(signals: &[i32], handle: impl Fn(i32, i32) + Send + 'static) -> SignalThread {
     let thread = SignalThread::start(signals, move |got| handle(got.signal, got.value));
-    thread.unwrap_or_else(|error| panic!("start failed with {}", Failure::from(error)))
+    well(signals, thread)
+}
+
+#[track_caller]
+fn well(signals: &[i32], started: io::Result<SignalThread>) -> SignalThread {
+    let signals: Vec<_> = signals.iter().copied().map(observe::Signal).collect();
+    match errno(started) {
+        Ok(thread) => thread,
+        Err(failure) => panic!("start with {signals:?} failed with {failure}"),
+    }
 }
 
 /// In the child: what the next call of `handle` was told.
@@ -447,11 +464,11 @@ fn next(told: &Receiver<Got>) -> Option<Got> {
     got
 }
 
-/// In the child: why `start` failed, and what it left.
-fn try_to_start(signals: &[i32]) -> (Option<Failure>, String) {
+/// In the child: why `start` failed, and what it left. One that did not fail is stopped.
+fn tried(start: impl FnOnce() -> io::Result<SignalThread>) -> (Option<Failure>, String) {
     let before = Process::me();
-    let failure = errno(SignalThread::start(signals, |_| ())).err();
-    let after = Process::me();
+    let failure = errno(start().map(SignalThread::stop)).err();
+    let after = settled();
     let left = if before.signals.blocked != after.signals.blocked {
         format!("{:?} blocked", after.signals.blocked)
     } else if before.descriptors.above_stderr() != after.descriptors.above_stderr() {
@@ -462,6 +479,19 @@ fn try_to_start(signals: &[i32]) -> (Option<Failure>, String) {
         String::new()
     };
     (failure, left)
+}
+
+/// In the child: this process when it has one thread again. One that was waited for is in /proc for a moment more.
+fn settled() -> Process {
+    let mut me = Process::me();
+    for _ in 0..1000 {
+        if me.threads.len() == 1 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+        me = Process::me();
+    }
+    me
 }
 
 #[track_caller]
