@@ -140,7 +140,8 @@ impl Child {
         self.tracer(|tracer| tracer.bytes(count))
     }
 
-    /// Makes a call go wrong. Implies [`traced`](Child::traced); may be called again for another fault.
+    /// Makes a call of the exercise go wrong; what [`Process::me`](crate::Process::me) and its like ask the kernel in the
+    /// closure is not counted. Implies [`traced`](Child::traced); may be called again for another fault.
     pub fn fault(self, fault: Fault) -> Child {
         self.tracer(|tracer| tracer.fault(fault))
     }

@@ -1,5 +1,6 @@
 //! What does each descriptor of a process refer to, and how was it opened?
 
+use crate::inside::unseen;
 use crate::scratch::redact;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,10 @@ impl Descriptors {
     /// # Errors
     /// ENOENT, ESRCH: no such process. EACCES: it is another user's or is not dumpable.
     pub fn of(pid: i32) -> io::Result<Descriptors> {
+        unseen(|| Descriptors::read(pid))
+    }
+
+    fn read(pid: i32) -> io::Result<Descriptors> {
         let mut table = BTreeMap::new();
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             let Some(fd) = entry?
@@ -49,6 +54,10 @@ impl Descriptors {
 
     /// Reads the table of this process; the descriptor that reads it is left out.
     pub fn mine() -> Descriptors {
+        unseen(Descriptors::read_mine)
+    }
+
+    fn read_mine() -> Descriptors {
         let mut table = BTreeMap::new();
         let open: Vec<i32> = fs::read_dir("/proc/self/fd")
             .into_iter()

@@ -1,5 +1,6 @@
 //! What does a process have in its address space?
 
+use crate::inside::unseen;
 use crate::scratch::redact;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -26,7 +27,7 @@ impl Mapping {
     /// # Errors
     /// ENOENT: no such process. EACCES: it is another user's or not dumpable.
     pub fn of(pid: i32) -> io::Result<Vec<Mapping>> {
-        let text = fs::read(format!("/proc/{pid}/maps"))?;
+        let text = unseen(|| fs::read(format!("/proc/{pid}/maps")))?;
         Ok(String::from_utf8_lossy(&text)
             .lines()
             .filter_map(Mapping::parse)

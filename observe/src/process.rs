@@ -2,6 +2,7 @@
 
 use crate::descriptors::Descriptors;
 use crate::facts::Relation;
+use crate::inside::unseen;
 use crate::signals::Signal;
 use crate::sweep::{Stat, descendants};
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,10 @@ impl Process {
     /// # Errors
     /// ESRCH: no such process.
     pub fn of(pid: i32) -> io::Result<Process> {
+        unseen(|| Process::read(pid))
+    }
+
+    fn read(pid: i32) -> io::Result<Process> {
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
         let stat = Stat::of(pid).ok_or_else(gone)?;
         let status = Status::of(&format!("/proc/{pid}/status")).ok_or_else(gone)?;

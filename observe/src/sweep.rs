@@ -3,6 +3,7 @@
 //! By parenthood: with a child subreaper above it (`PR_SET_CHILD_SUBREAPER`, prctl(2)) an orphan does not
 //! escape to init, so that the descendants in /proc are all there are.
 
+use crate::inside::unseen;
 use std::fs;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,9 +21,11 @@ pub fn subreaper() {
 
 /// The living and the zombie descendants of a process, parents before children.
 pub fn descendants(pid: i32) -> Vec<i32> {
-    let all: Vec<(i32, i32)> = pids()
-        .filter_map(|pid| Some((pid, Stat::of(pid)?.ppid)))
-        .collect();
+    let all: Vec<(i32, i32)> = unseen(|| {
+        pids()
+            .filter_map(|pid| Some((pid, Stat::of(pid)?.ppid)))
+            .collect()
+    });
     let mut found = vec![pid];
     let mut next = 0;
     while next < found.len() {
@@ -41,7 +44,7 @@ pub fn descendants(pid: i32) -> Vec<i32> {
 /// The descendants that have ended and were not waited for: one look at /proc, however many there are.
 pub fn zombies(pid: i32) -> Vec<i32> {
     let mut found = descendants(pid);
-    found.retain(|pid| Stat::of(*pid).is_some_and(|stat| stat.state == 'Z'));
+    unseen(|| found.retain(|pid| Stat::of(*pid).is_some_and(|stat| stat.state == 'Z')));
     found
 }
 

@@ -1,7 +1,8 @@
 //! System calls are seen as they were made, told without what differs each time, and made to fail on demand.
 
 use observe::{
-    Action, Arg, Child, End, Fault, Matches, Scratch, Signal, errno, kill_at_every_call, needs,
+    Action, Arg, Child, Descriptors, End, Fault, Mapping, Matches, Process, Scratch, Signal,
+    descendants, errno, kill_at_every_call, needs,
 };
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -209,6 +210,32 @@ fn an_injected_errno_is_what_the_exercise_sees() {
     let [first, second, third] = run.returned();
     assert_eq!((first, third), (Ok(1), Ok(1)));
     assert!(second.unwrap_err().is(libc::EINTR));
+}
+
+#[test]
+fn facts_about_oneself_meet_no_fault_and_leave_no_call() {
+    if !needs("ptrace") {
+        return;
+    }
+    let me = std::process::id() as i32;
+    let looks = ["open", "read", "readlink", "getdents64"];
+    let fault = Fault::new(looks, Action::Fail(libc::EIO)).always();
+    let run = Child::new().fault(fault).run(|| {
+        let process = Process::me();
+        let mappings = Mapping::of(process.pid).map_or(0, |mappings| mappings.len());
+        let descriptors = Descriptors::mine().len();
+        (process.ppid, mappings, descriptors, descendants(me).len())
+    });
+    let calls = run.calls.clone();
+    let (parent, mappings, descriptors, processes) = run.returned();
+    assert!(parent > 0 && mappings > 0 && processes > 0);
+    assert_eq!(descriptors, 3);
+    assert!(
+        !calls
+            .iter()
+            .any(|call| looks.iter().any(|look| call.is(look))),
+        "{calls}"
+    );
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub fn join(cookie: u64) {
 pub(crate) enum Marker {
     Begin,
     End,
+    /// Until `Back` this thread's calls are not the tracee's own.
+    Outside,
+    Back,
 }
 
 impl Marker {
@@ -48,6 +51,8 @@ impl Marker {
             [OPTION, which, cookie, ..] if *cookie == agree() => match which {
                 1 => Some(Marker::Begin),
                 2 => Some(Marker::End),
+                3 => Some(Marker::Outside),
+                4 => Some(Marker::Back),
                 _ => None,
             },
             _ => None,
@@ -67,6 +72,20 @@ pub fn end() {
     mark(2);
 }
 
+/// Runs `f`, whose calls are neither recorded nor counted for faults, in a region or not: for an observer that looks at
+/// the tracee from inside. What `f` starts is recorded if the region is.
+pub fn outside<T>(f: impl FnOnce() -> T) -> T {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            mark(4);
+        }
+    }
+    mark(3);
+    let _back = Back;
+    f()
+}
+
 fn mark(which: u64) {
     // SAFETY: prctl(2) rejects an unknown option before it looks at the other arguments, which are plain numbers.
     unsafe { libc::prctl(OPTION as i32, which, agree(), 0u64, 0u64) };
@@ -81,7 +100,7 @@ mod tests {
         let of = |which, cookie| Marker::of(&[OPTION, which, cookie, 0, 0, 0]);
         assert_eq!(of(1, agree()), Some(Marker::Begin));
         assert_eq!(of(2, agree()), Some(Marker::End));
-        assert_eq!(of(3, agree()), None);
+        assert_eq!(of(5, agree()), None);
         assert_eq!(of(2, agree() ^ 2), None);
         assert_eq!(of(2, 0), None);
     }

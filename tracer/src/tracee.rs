@@ -10,6 +10,8 @@ pub(crate) struct Tracee {
     pub(crate) pid: i32,
     /// Whether it is in a region, in which case its calls count.
     pub(crate) inside: bool,
+    /// How many looks from inside it is in, which are not its own: [`outside`](crate::region::outside).
+    pub(crate) outside: u32,
     /// Whether it has not become the program yet that shall be traced.
     pub(crate) starting: bool,
     /// The call it is in.
@@ -29,6 +31,7 @@ impl Tracee {
         Tracee {
             pid,
             inside,
+            outside: 0,
             starting: false,
             open: None,
             cloning: None,

@@ -77,7 +77,7 @@ impl Tracer {
     }
 
     /// Records, and counts for faults, only what happens between [`region::begin`] and [`region::end`] in a
-    /// tracee. Processes and threads made inside are inside from their birth. Ends of processes are always recorded.
+    /// tracee. Processes and threads made inside are inside from their birth; what [`region::outside`] runs is not. Ends of processes are always recorded.
     #[must_use]
     pub fn region_only(mut self) -> Self {
         self.region_only = true;

@@ -181,6 +181,21 @@ fn outside_the_region_nothing_is_counted() {
 }
 
 #[test]
+fn a_look_from_outside_is_neither_recorded_nor_counted() {
+    needs_ptrace!();
+    let trace = closure(Fault::new("write", Action::Fail(libc::EIO)).nth(2), || {
+        let ends = pipe();
+        demand(write(ends[1], b"1") == Ok(1));
+        region::outside(|| region::outside(|| demand(write(ends[1], b"look") == Ok(4))));
+        demand(write(ends[1], b"2") == Err(libc::EIO));
+        region::end();
+        region::outside(|| ());
+        demand(write(ends[1], b"after the end") == Ok(13));
+    });
+    assert_eq!(of(&trace, "write").len(), 2, "{}", text(&trace));
+}
+
+#[test]
 fn short_reads_and_writes_transfer_what_was_allowed() {
     needs_ptrace!();
     let trace = closure(

@@ -45,7 +45,12 @@ impl Tracing {
         if shape.name == "prctl"
             && let Some(marker) = Marker::of(&args)
         {
-            tracee.inside = marker == Marker::Begin || !self.options.region_only;
+            match marker {
+                Marker::Begin => tracee.inside = true,
+                Marker::End => tracee.inside = !self.options.region_only,
+                Marker::Outside => tracee.outside += 1,
+                Marker::Back => tracee.outside = tracee.outside.saturating_sub(1),
+            }
             return ptrace::resume(tid, 0);
         }
         if tracee.starting && shape.family != "exec" {
@@ -75,7 +80,7 @@ impl Tracing {
             }
             _ => {}
         }
-        if !tracee.inside {
+        if !tracee.inside || tracee.outside > 0 {
             return ptrace::resume(tid, 0);
         }
         let (pid, starting) = (tracee.pid, tracee.starting);
