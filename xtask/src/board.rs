@@ -79,21 +79,16 @@ pub(crate) fn row(exercise: &Exercise, graded: &Graded, slugs: usize, bars: usiz
     );
     // Indent, slug, bar, count and the longest word, with the gaps between them.
     let used = 4 + slugs + 2 + bars + 2 + 5 + 2 + 16 + 1;
+    let room = paint::width().saturating_sub(used);
+    let title = &exercise.title;
     let beside = match graded.outcome {
         Outcome::Passed if graded.reused => "unchanged".to_owned(),
         Outcome::Passed => String::new(),
-        _ => shortened(&exercise.title, paint::width().saturating_sub(used)),
+        // Less would say too little.
+        _ if room < 16.min(title.chars().count()) => String::new(),
+        _ => paint::shortened(title, room),
     };
     format!("{row} {}", In(DIM, beside)).trim_end().to_owned()
-}
-
-/// As much of `text` as has room; nothing where that would say too little.
-fn shortened(text: &str, room: usize) -> String {
-    match text.chars().count() {
-        length if length <= room => text.to_owned(),
-        _ if room < 16 => String::new(),
-        _ => text.chars().take(room - 1).chain(['…']).collect(),
-    }
 }
 
 /// The lines below the board.

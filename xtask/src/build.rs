@@ -96,13 +96,7 @@ pub(crate) fn build(request: &Request<'_>, spinner: &Spinner) -> Result<HashMap<
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| {
-            Failure::new(format!(
-                "cannot run {}: {error}",
-                command.get_program().display()
-            ))
-            .next("install Rust with rustup (https://rustup.rs), then run this again")
-        })?;
+        .map_err(|error| Failure::cannot_run(&command, &error))?;
     let heard = listen(&mut child, spinner);
     let status = child
         .wait()

@@ -3,7 +3,9 @@
 //! One sentence that names the thing, and the next command to type. Never a
 //! backtrace, never a list of causes to puzzle over.
 
-use std::fmt;
+use std::path::Path;
+use std::process::Command;
+use std::{fmt, io};
 
 /// Exit codes of every subcommand; `cargo xtask check --help` lists them.
 pub(crate) mod exit_code {
@@ -33,6 +35,19 @@ impl Failure {
             what: what.into(),
             next: None,
         }
+    }
+
+    /// A tool that is not there, or may not be executed.
+    pub(crate) fn cannot_run(command: &Command, error: &io::Error) -> Self {
+        let program = Path::new(command.get_program());
+        // Cargo is often called by its whole path: the one that has started us.
+        let next = match program.file_name() {
+            Some(name) if name == "cargo" => {
+                "install Rust with rustup (https://rustup.rs), then run this again"
+            }
+            _ => "cargo xtask doctor",
+        };
+        Self::new(format!("cannot run {}: {error}", program.display())).next(next)
     }
 
     /// The next command to type, or the next thing to do.
@@ -82,5 +97,21 @@ pub(crate) trait About<T> {
 impl<T, E: fmt::Display> About<T> for std::result::Result<T, E> {
     fn about(self, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Failure::new(format!("{what}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_that_cannot_be_run_is_told_by_its_name_wherever_it_lies() {
+        let error = io::Error::from_raw_os_error(libc::ENOENT);
+        let said = |program| Failure::cannot_run(&Command::new(program), &error).to_string();
+        for cargo in ["cargo", "/gone/bin/cargo"] {
+            assert!(said(cargo).contains("next: install Rust with rustup"));
+        }
+        assert!(said("/gone/git").starts_with("cannot run /gone/git: No such file"));
+        assert!(said("git").ends_with("next: cargo xtask doctor"));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(place: &Place) -> Result<Result<usize, Vec<String>>> {
     let status = units
         .args(["--workspace", "--quiet"])
         .status()
-        .about("cannot run cargo test")?;
+        .map_err(|error| Failure::cannot_run(&units, &error))?;
     if !status.success() {
         complaints.push("cargo test of the kernel's workspace does not pass".into());
     }

@@ -281,14 +281,8 @@ mod tests {
 
     fn graded(outcome: Outcome, message: &str) -> Graded {
         let test = Tested {
-            name: "t".into(),
-            outcome,
-            seconds: 0.0,
             message: Some(message.into()),
-            file: None,
-            line: None,
-            seen: None,
-            calls: None,
+            ..Tested::new("t", outcome, 0.0)
         };
         Graded::of_tests("c", "s", vec![test])
     }

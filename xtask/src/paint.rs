@@ -61,6 +61,15 @@ pub(crate) fn bar(done: usize, of: usize) -> String {
     "▰".repeat(done) + &"▱".repeat(of.saturating_sub(done))
 }
 
+/// As much of `text` as has room, with `…` where it goes on.
+pub(crate) fn shortened(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(room.saturating_sub(1));
+    kept.chain(['…']).collect()
+}
+
 /// `text` with every line after `indent`, broken between words at `width`.
 pub(crate) fn wrap(text: &str, indent: &str, width: usize) -> String {
     let room = width.saturating_sub(indent.chars().count()).max(20);
@@ -87,7 +96,7 @@ pub(crate) fn wrap(text: &str, indent: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bar, wrap};
+    use super::{bar, shortened, wrap};
 
     #[test]
     fn words_are_kept_whole() {
@@ -96,6 +105,12 @@ mod tests {
             "  one two three four\n  five six"
         );
         assert_eq!(wrap("a\n\nb", "> ", 40), "> a\n> \n> b");
+    }
+
+    #[test]
+    fn what_is_cut_says_so_and_fits() {
+        assert_eq!(shortened("naïve", 5), "naïve");
+        assert_eq!(shortened("naïve", 4), "naï…");
     }
 
     #[test]

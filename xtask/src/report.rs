@@ -284,20 +284,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let course = Course::parse(root.path(), LIST).unwrap();
         let mut store = Store::open(root.path()).0;
-        let tested = Tested {
-            name: "a".into(),
-            outcome: Outcome::Passed,
-            seconds: 0.1,
-            message: None,
-            file: None,
-            line: None,
-            seen: None,
-            calls: None,
-        };
-        let open = Tested {
-            outcome: Outcome::Failed,
-            ..tested.clone()
-        };
+        let tested = Tested::new("a", Outcome::Passed, 0.1);
+        let open = Tested::new("a", Outcome::Failed, 0.1);
         let graded = Graded::of_tests("ch01_one", "write", vec![tested, open]);
         store.keep("ch01_write", &graded, "key").unwrap();
         let page = page(&course, &store);

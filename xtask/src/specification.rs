@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::course::{Course, Exercise, LIST};
-use crate::fail::{About as _, Failure, Result};
+use crate::fail::{Failure, Result};
 use crate::manifest::Manifest;
 use crate::source;
 use crate::stage::Stage;
@@ -134,11 +134,12 @@ fn belongs(path: &str, exercise: &Exercise) -> bool {
 
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
-    let output = build::cargo()
+    let mut command = build::cargo();
+    let output = command
         .current_dir(root)
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
         .output()
-        .about("cannot run cargo metadata")?;
+        .map_err(|error| Failure::cannot_run(&command, &error))?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| Failure::new(String::from_utf8_lossy(&output.stderr).trim().to_owned()))?;
     match metadata["target_directory"].as_str() {

@@ -102,11 +102,12 @@ fn tidy(course: &Course) -> Result<Answer> {
 
 /// `cargo test` of every crate; its own output is shown as it comes.
 fn crates(course: &Course) -> Result<Answer> {
-    let status = build::cargo()
+    let mut command = build::cargo();
+    let status = command
         .current_dir(&course.root)
         .args(["test", "--quiet", "--workspace", "--exclude", "exercises"])
         .status()
-        .about("cannot run cargo test")?;
+        .map_err(|error| Failure::cannot_run(&command, &error))?;
     Ok(if status.success() {
         Answer::Holds("unit and integration tests of every crate pass".into())
     } else {

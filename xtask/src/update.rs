@@ -196,9 +196,10 @@ impl Git<'_> {
 
     /// What a command prints, or why it failed.
     fn bytes(&self, args: &[&str]) -> Result<Vec<u8>> {
-        let output = self.command(args).output().map_err(|error| {
-            Failure::new(format!("cannot run git: {error}")).next("cargo xtask doctor")
-        })?;
+        let mut command = self.command(args);
+        let output = command
+            .output()
+            .map_err(|error| Failure::cannot_run(&command, &error))?;
         if output.status.success() {
             return Ok(output.stdout);
         }

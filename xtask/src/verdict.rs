@@ -65,6 +65,22 @@ pub(crate) struct Tested {
     pub(crate) calls: Option<String>,
 }
 
+impl Tested {
+    /// Nothing to say of it but how it ended.
+    pub(crate) fn new(name: &str, outcome: Outcome, seconds: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            outcome,
+            seconds,
+            message: None,
+            file: None,
+            line: None,
+            seen: None,
+            calls: None,
+        }
+    }
+}
+
 /// A snapshot and what was seen in its place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Seen {
@@ -163,16 +179,7 @@ pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    let mut tested = Tested {
-        name: name.to_owned(),
-        outcome: Outcome::Failed,
-        seconds: ended.seconds,
-        message: None,
-        file: None,
-        line: None,
-        seen: None,
-        calls: None,
-    };
+    let mut tested = Tested::new(name, Outcome::Failed, ended.seconds);
     let ok = ended
         .stdout
         .lines()

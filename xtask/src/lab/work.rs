@@ -61,15 +61,7 @@ pub(crate) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| {
-            let program = command.get_program().display();
-            let failure = Failure::new(format!("cannot run {program}: {error}"));
-            if command.get_program() == "cargo" {
-                failure.next("install Rust with rustup (https://rustup.rs), then run this again")
-            } else {
-                failure.next("cargo xtask doctor")
-            }
-        })?;
+        .map_err(|error| Failure::cannot_run(&command, &error))?;
     let (send, receive) = mpsc::channel();
     let (out, err) = (send.clone(), send);
     each_line(child.stdout.take(), move |line| {

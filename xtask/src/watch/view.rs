@@ -179,7 +179,7 @@ fn header(state: &State<'_>, theme: Theme, width: u16) -> Vec<Line<'static>> {
     let right = if let Some((_, says)) = &state.grading {
         left.push(Span::styled("…", BOLD));
         let seconds = state.elapsed().unwrap_or_default().as_secs_f64();
-        let says = shortened(says, usize::from(width) / 2);
+        let says = paint::shortened(says, usize::from(width) / 2);
         format!("{says} · {seconds:.1} s")
     } else {
         left.push(word);
@@ -529,14 +529,4 @@ fn fitting(letters: &[(char, Style)], width: usize) -> usize {
         .take_while(|(letter, _)| *letter == ' ')
         .count();
     space.filter(|at| *at > indent).map_or(fit, |at| at + 1)
-}
-
-fn shortened(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
-        return text.to_owned();
-    }
-    text.chars()
-        .take(room.saturating_sub(1))
-        .chain(['…'])
-        .collect()
 }
