@@ -14,9 +14,8 @@
 //! called. There is no `errno` either. That variable is libc's; the kernel answers with a negative
 //! number.
 //!
-//! - Manual: `man 2 write`, `man 2 syscall` (the registers), `man 3 errno`
-//! - Notebook: `notebooks/01-system-calls.ipynb`, "The syscall instruction"
-//! - Next command: `cargo xtask check raw_write`, and `cargo xtask hint raw_write`
+//! Man pages: write(2), syscall(2) (the registers), errno(3).
+//! Notebook: `01-system-calls.ipynb#the-syscall-instruction`.
 
 use std::arch::asm;
 use std::io;

@@ -8,10 +8,8 @@
 //! Write it once, for everything behind a descriptor: file, pipe, socket, device. When the bytes don't
 //! come, say why, and how many came: they are gone from the pipe, so nobody else can tell.
 //!
-//! - Manual: `man 2 read` (RETURN VALUE, ERRORS), `man 7 signal` (Interruption of system calls),
-//!   `man 7 pipe`
-//! - Notebook: `notebooks/01-system-calls.ipynb`, "Everything is a descriptor"
-//! - Next command: `cargo xtask check read_exactly`, and `cargo xtask hint read_exactly`
+//! Man pages: read(2) (RETURN VALUE, ERRORS), signal(7) (Interruption of system calls), pipe(7).
+//! Notebook: `01-system-calls.ipynb#everything-is-a-descriptor`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

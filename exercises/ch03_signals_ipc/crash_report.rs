@@ -10,10 +10,9 @@
 //! The crash most in need of a report is the one of which most handlers say nothing: a stack overflow leaves no stack for
 //! the handler to run on. It needs one of its own, and sigaltstack(2) gives it to *one thread*.
 //!
-//! - Manual: `man 2 sigaction` (SA_SIGINFO, SA_ONSTACK, the table of si_code), `man 2 sigaltstack` (NOTES),
-//!   `man 7 signal-safety`, `man 3 getauxval`, `man 3 raise`
-//! - Notebook: `notebooks/03-signals-ipc.ipynb#exceptions-become-signals`
-//! - Next command: `cargo xtask check crash_report`, and `cargo xtask hint crash_report`
+//! Man pages: sigaction(2) (SA_SIGINFO, SA_ONSTACK, the table of si_code), sigaltstack(2) (NOTES),
+//! signal-safety(7), getauxval(3), raise(3), signal(7).
+//! Notebook: `03-signals-ipc.ipynb#exceptions-become-signals`.
 
 use std::io;
 use std::marker::PhantomData;

@@ -12,10 +12,9 @@
 //! Build `serve`, a server that ends as politely as it is asked. `main` would be
 //! `serve(listener, grace, handle)?`, so the process exits with status 0 when `serve` returns.
 //!
-//! - Manual: `man 7 signal-safety`, `man 2 sigaction` (SA_RESTART, SA_RESETHAND), `man 2 poll`,
-//!   `man 2 eventfd` or `man 2 pipe`, `man 2 shutdown`, `man 7 unix`
-//! - Notebook: `notebooks/03-signals-ipc.ipynb`, "Asking a server to stop"
-//! - Next command: `cargo xtask check graceful_shutdown`, and `cargo xtask hint graceful_shutdown`
+//! Man pages: signal-safety(7), sigaction(2) (SA_RESTART, SA_RESETHAND), poll(2), eventfd(2) or pipe(2),
+//! shutdown(2), unix(7), signal(7), accept(2).
+//! Notebook: `03-signals-ipc.ipynb#asking-a-server-to-stop`.
 
 use std::io;
 use std::os::unix::net::UnixListener;

@@ -11,9 +11,8 @@
 //! Build both ends. On the wire a frame is the length of the message in two bytes, the lower one first, and then
 //! the message. Nothing else is shared: no lock, no file, no memory.
 //!
-//! - Manual: `man 7 pipe` (PIPE_BUF, I/O on pipes and FIFOs), `man 2 write`, `man 2 read`
-//! - Notebook: `notebooks/03-signals-ipc.ipynb#five-ways-to-talk`
-//! - Next command: `cargo xtask check message_pipe`, and `cargo xtask hint message_pipe`
+//! Man pages: pipe(7) (PIPE_BUF, I/O on pipes and FIFOs), write(2), read(2).
+//! Notebook: `03-signals-ipc.ipynb#five-ways-to-talk`.
 
 use std::io;
 use std::os::fd::OwnedFd;

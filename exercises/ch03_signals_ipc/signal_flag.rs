@@ -11,10 +11,9 @@
 //!
 //! Build a flag that a signal raises, for any signal of signal(7), those of real time too.
 //!
-//! - Manual: `man 2 sigaction`, `man 7 signal-safety`, `man 7 signal` (Interruption of system calls),
-//!   `man 2 sigsuspend`, `man 2 sigprocmask`
-//! - Notebook: `notebooks/03-signals-ipc.ipynb#a-handler-interrupts-everything`
-//! - Next command: `cargo xtask check signal_flag`, and `cargo xtask hint signal_flag`
+//! Man pages: sigaction(2), signal-safety(7), signal(7) (Interruption of system calls), sigsuspend(2),
+//! sigprocmask(2).
+//! Notebook: `03-signals-ipc.ipynb#a-handler-interrupts-everything`.
 
 use std::io;
 

@@ -9,10 +9,9 @@
 //! may lock, allocate and print. The trap is the order. pthread_create(3) copies the mask of its caller, so the signals
 //! have to be blocked *before the first thread is made*; afterwards there is no call that reaches the others.
 //!
-//! - Manual: `man 7 signal` (Signal mask and pending signals; Real-time signals), `man 3 pthread_sigmask`,
-//!   `man 2 sigwaitinfo`, `man 2 signalfd`
-//! - Notebook: `notebooks/03-signals-ipc.ipynb#a-thread-for-signals`
-//! - Next command: `cargo xtask check signal_thread`, and `cargo xtask hint signal_thread`
+//! Man pages: signal(7) (Signal mask and pending signals; Real-time signals), pthread_sigmask(3),
+//! sigwaitinfo(2), signalfd(2).
+//! Notebook: `03-signals-ipc.ipynb#a-thread-for-signals`.
 
 use std::io;
 use std::marker::PhantomData;

@@ -10,10 +10,8 @@
 //! right name leads to an empty file. fsync(2) is how you say "this first", of the data, and, as names
 //! are the data of a directory, of the directory too.
 //!
-//! - Manual: `man 2 fsync` (ERRORS, NOTES), `man 2 rename`, `man 2 open` (O_EXCL), `man 2 fchmod`,
-//!   `man 2 write`
-//! - Notebook: `notebooks/04-file-systems.ipynb`, "When is a write done?"
-//! - Next command: `cargo xtask check atomic_replace`, and `cargo xtask hint atomic_replace`
+//! Man pages: fsync(2) (ERRORS, NOTES), rename(2), open(2) (O_EXCL), fchmod(2), write(2).
+//! Notebook: `04-file-systems.ipynb#when-is-a-write-done`.
 
 use std::io;
 use std::path::Path;

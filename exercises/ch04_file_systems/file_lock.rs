@@ -11,10 +11,9 @@
 //! description*: what each open(2) makes anew. A descriptor is only a number that leads to it; after dup(2)
 //! or fork(2) several lead to the same. You build the lock that one expects.
 //!
-//! - Manual: `man 2 fcntl` ("Advisory record locking", "Open file description locks"), `man 2 open`
-//!   (the difference between descriptor and description), `man 5 proc` (/proc/locks)
-//! - Notebook: `notebooks/04-file-systems.ipynb#one-interface-many-file-systems`
-//! - Next command: `cargo xtask check file_lock`, and `cargo xtask hint file_lock`
+//! Man pages: fcntl(2) ("Advisory record locking", "Open file description locks"), open(2) (the difference
+//! between descriptor and description), proc(5) (/proc/locks).
+//! Notebook: `04-file-systems.ipynb#one-interface-many-file-systems`.
 
 use std::fs::File;
 use std::io;

@@ -10,9 +10,8 @@
 //! one must take its place: a second file, renamed, and two things to sync. And who reads a log after a
 //! crash reads the page cache: what he shows to others may not be on the disk yet.
 //!
-//! - Manual: `man 2 fsync`, `man 2 rename`, `man 2 pwrite`, `man 2 ftruncate`, `man 2 flock`
-//! - Notebook: `notebooks/04-file-systems.ipynb#when-is-a-write-done`
-//! - Next command: `cargo xtask check kv_store`, and `cargo xtask hint kv_store`
+//! Man pages: fsync(2), rename(2), pwrite(2), ftruncate(2), flock(2).
+//! Notebook: `04-file-systems.ipynb#when-is-a-write-done`.
 
 use std::collections::BTreeMap;
 use std::io;

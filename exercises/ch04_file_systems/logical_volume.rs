@@ -9,9 +9,8 @@
 //! off-by-one destroys somebody's data. The other trap is growing: a volume that is grown is in use, and
 //! a disk may take its time. Whoever locks the table while a disk works makes everybody wait for it.
 //!
-//! - Manual: `man 2 pread`, `man 2 fstat`, `man 8 lvcreate`, `man 8 dmsetup` ("TABLE FORMAT")
-//! - Notebook: `notebooks/04-file-systems.ipynb#one-disk-of-many`
-//! - Next command: `cargo xtask check logical_volume`, and `cargo xtask hint logical_volume`
+//! Man pages: pread(2), fstat(2), lvcreate(8), dmsetup(8) ("TABLE FORMAT").
+//! Notebook: `04-file-systems.ipynb#one-disk-of-many`.
 
 use std::fs::File;
 use std::io;

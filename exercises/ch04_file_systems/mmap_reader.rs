@@ -11,10 +11,9 @@
 //! that it did, and return; the instruction runs again and finds zeros. *Then* ask: did that
 //! happen, is the file shorter? If so, what was read may never have been in the file.
 //!
-//! - Manual: `man 2 mmap` (ERRORS, NOTES; MAP_FIXED), `man 2 sigaction` (SA_SIGINFO, si_addr),
-//!   `man 7 signal-safety`, `man 2 truncate`
-//! - Notebook: `notebooks/04-file-systems.ipynb`, "The page cache"
-//! - Next command: `cargo xtask check mmap_reader`, and `cargo xtask hint mmap_reader`
+//! Man pages: mmap(2) (ERRORS, NOTES; MAP_FIXED), sigaction(2) (SA_SIGINFO, si_addr), signal-safety(7),
+//! truncate(2).
+//! Notebook: `04-file-systems.ipynb#the-page-cache`.
 
 use std::io;
 use std::path::Path;

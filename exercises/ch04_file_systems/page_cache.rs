@@ -9,10 +9,9 @@
 //! mapped; nobody is told. `O_DIRECT` is strict: an offset, a count or an address that isn't aligned is `EINVAL`
 //! on one disk and works by luck on the next.
 //!
-//! - Manual: `man 2 mincore`, `man 2 posix_fadvise` (RETURN VALUE!), `man 2 fsync`, `man 2 open` (O_DIRECT, NOTES),
-//!   `man 2 statx` (STATX_DIOALIGN)
-//! - Notebook: `notebooks/04-file-systems.ipynb#the-page-cache`
-//! - Next command: `cargo xtask check page_cache`, and `cargo xtask hint page_cache`
+//! Man pages: mincore(2), posix_fadvise(2) (RETURN VALUE), fsync(2), open(2) (O_DIRECT, NOTES), statx(2)
+//! (STATX_DIOALIGN).
+//! Notebook: `04-file-systems.ipynb#the-page-cache`.
 
 use std::fs::File;
 use std::io;

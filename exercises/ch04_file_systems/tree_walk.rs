@@ -10,10 +10,9 @@
 //! Against most of that helps one habit: never a path, but a name in a directory that is open (openat(2),
 //! fstatat(2)), and no symbolic link followed. The way back up has a name too: `..`.
 //!
-//! - Manual: `man 2 getdents64`, `man 2 open` (openat; O_DIRECTORY, O_NOFOLLOW; "Rationale for openat()"),
-//!   `man 2 stat` (fstatat, AT_SYMLINK_NOFOLLOW), `man 7 inode`
-//! - Notebook: `notebooks/04-file-systems.ipynb#one-interface-many-file-systems`
-//! - Next command: `cargo xtask check tree_walk`, and `cargo xtask hint tree_walk`
+//! Man pages: getdents64(2), open(2) (openat; O_DIRECTORY, O_NOFOLLOW; "Rationale for openat()"), stat(2)
+//! (fstatat, AT_SYMLINK_NOFOLLOW), inode(7).
+//! Notebook: `04-file-systems.ipynb#one-interface-many-file-systems`.
 
 use std::io;
 use std::path::Path;

@@ -10,9 +10,8 @@
 //! So events are not enough: whoever watches must know what was there, look for himself, and tell the
 //! difference. You build what editors, build tools and file synchronisers stand on.
 //!
-//! - Manual: `man 7 inotify` (all; "Limitations and caveats"), `man 2 inotify_add_watch`, `man 2 poll`
-//! - Notebook: `notebooks/04-file-systems.ipynb#one-interface-many-file-systems`
-//! - Next command: `cargo xtask check watch_tree`, and `cargo xtask hint watch_tree`
+//! Man pages: inotify(7) (all; "Limitations and caveats"), inotify_add_watch(2), poll(2).
+//! Notebook: `04-file-systems.ipynb#one-interface-many-file-systems`.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -16,9 +16,8 @@
 //! behind it, which runs your code in one order of steps after the other, among them orders that the
 //! memory model allows and your processor never shows.
 //!
-//! - Manual: `man 2 futex` (when a lock is in the kernel, and when not), [`std::sync::atomic`]
-//! - Notebook: `notebooks/09-parallelism.ipynb`, "Races and atomics"
-//! - Next command: `cargo xtask check lock_free_counter`, and `cargo xtask hint lock_free_counter`
+//! Man pages: futex(2) (when a lock is in the kernel, and when not), [`std::sync::atomic`].
+//! Notebook: `09-parallelism.ipynb#races-and-atomics`.
 
 use std::num::NonZeroUsize;
 

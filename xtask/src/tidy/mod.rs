@@ -117,17 +117,8 @@ fn form(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
         "has no todo!(\"…\") that says what to do first",
     );
     require(stub.contains("// TODO"), "has no // TODO steps");
-    require(stub.contains(".ipynb"), "does not name its notebook");
-    for page in &exercise.man {
-        // As "write(2)", or as one types it: "man 2 write".
-        let typed = page.trim_end_matches(')').split_once('(');
-        let typed = typed.map(|(name, section)| format!("man {section} {name}"));
-        let named =
-            stub.contains(page.as_str()) || typed.is_some_and(|typed| stub.contains(&typed));
-        require(
-            named,
-            &format!("does not name {page}, which exercises.toml does"),
-        );
+    for lacks in end_of_head(&stub, &exercise.man, &exercise.notebook) {
+        require(false, &lacks);
     }
     let solution =
         std::fs::read_to_string(course.root.join(exercise.solution())).unwrap_or_default();
@@ -141,6 +132,30 @@ fn form(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
             problems.push(format!("{path}: {reason}"));
         }
     }
+}
+
+/// A stub's head ends with a paragraph that names what exercises.toml does: man pages, and where the notebook shows it.
+fn end_of_head(stub: &str, man: &[String], notebook: &str) -> Vec<String> {
+    let head: Vec<&str> = stub
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .collect();
+    let last = head.rsplit(|line| line.is_empty()).next();
+    let last = last.unwrap_or_default().join(" ");
+    let end = format!(". Notebook: `{notebook}`.");
+    let Some(pages) = last
+        .strip_prefix("Man pages: ")
+        .and_then(|rest| rest.strip_suffix(&end))
+    else {
+        return vec![format!(
+            "its head does not end with \"Man pages: ….\" and \"Notebook: `{notebook}`.\""
+        )];
+    };
+    let missing = man.iter().filter(|page| !pages.contains(page.as_str()));
+    missing
+        .map(|page| format!("does not name {page}, which exercises.toml does"))
+        .collect()
 }
 
 fn specification(course: &Course, exercise: &Exercise, problems: &mut Vec<String>) {
@@ -345,4 +360,28 @@ fn pristine(course: &Course, problems: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_its_man_pages_and_its_section() {
+        let man = ["read(2)".to_owned(), "pipe(7)".to_owned()];
+        let lacks = |end: &str| {
+            let stub = format!("//! # Why?\n//!\n{end}\nuse std::io;\n//! no head\n");
+            end_of_head(&stub, &man, "01-a.ipynb#b")
+        };
+        let notebook = "//! Notebook: `01-a.ipynb#b`.\n";
+        let pages = "//! Man pages: read(2) (ERRORS),\n//! pipe(7).\n";
+        assert_eq!(lacks(&format!("{pages}{notebook}")), [""; 0]);
+        assert_eq!(
+            lacks(&format!("//! Man pages: read(2).\n{notebook}")),
+            ["does not name pipe(7), which exercises.toml does"]
+        );
+        for end in [pages, notebook, &format!("{notebook}{pages}")] {
+            assert_eq!(lacks(end).len(), 1, "{end}");
+        }
+    }
 }
