@@ -2,17 +2,20 @@
 //!
 //! # Layout
 //! - [`state`]: what is looked at, and what a key means there
-//! - [`view`]: how that looks
+//! - [`view`]: how that looks; [`panes`]: in the middle of it; [`theme`], [`fold`]: its colours, its long lines
 //! - [`grader`]: another process grades; a save stops it
 //! - [`saves`]: which file was saved
 //! - [`screen`]: the terminal, taken and given back
 
+mod fold;
 mod grader;
+mod panes;
 mod saves;
 mod screen;
 mod state;
 #[cfg(test)]
 mod tests;
+mod theme;
 mod view;
 
 use std::io::IsTerminal as _;
@@ -30,7 +33,7 @@ use grader::{Asked, Grader, Heard};
 use saves::Saves;
 use screen::Screen;
 use state::{State, Wish};
-use view::Theme;
+use theme::Theme;
 
 /// How long nothing may change on the screen when nothing happens.
 const TICK: Duration = Duration::from_millis(50);

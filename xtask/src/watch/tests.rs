@@ -8,7 +8,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::grader::Asked;
 use super::state::{Pane, State, Wish};
-use super::view::{self, Theme};
+use super::theme::Theme;
+use super::view;
 use crate::course::Course;
 use crate::grade::{Document, Summary};
 use crate::sandbox::{Mode, Sandbox};
