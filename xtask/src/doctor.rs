@@ -15,47 +15,15 @@ use crate::run::private_folder;
 use crate::sandbox::Sandbox;
 use crate::{capability, lab};
 
+/// A tool, and the first line of its `--version`; none where it cannot be run.
+type Tool = (&'static str, Option<String>);
+
 pub(crate) fn run(root: &Path, course: Option<&Course>, flags: &Doctor) -> Result<u8> {
     let private = private_folder()?;
     let sandbox = Sandbox::probe(Confinement::Auto, private.path())?;
-    let needed_by = |name: &str| -> Vec<&str> {
-        let exercises = course
-            .map(|course| course.exercises.as_slice())
-            .unwrap_or_default();
-        let need = exercises
-            .iter()
-            .filter(|exercise| exercise.needs.iter().any(|need| need == name));
-        need.map(|exercise| exercise.slug.as_str()).collect()
-    };
     let tools = ["cargo", "rustc", "cc", "git"].map(|tool| (tool, version(tool)));
     if flags.json {
-        let capabilities: Vec<_> = capability::ALL
-            .iter()
-            .map(|capability| {
-                let probed = capability.probe();
-                json!({
-                    "name": capability.name, "available": probed.is_ok(),
-                    "advice": probed.is_err().then(|| (capability.advice)()),
-                    "reason": probed.err(), "needed_by": needed_by(capability.name),
-                })
-            })
-            .collect();
-        let tools: Vec<_> = tools
-            .iter()
-            .map(|(tool, version)| json!({ "name": tool, "version": version }))
-            .collect();
-        let python = lab::python::find();
-        let document = json!({
-            "version": 1, "sandbox": sandbox, "capabilities": capabilities, "tools": tools,
-            "notebooks": {
-                "python": python.as_ref().ok().map(|python| &python.version),
-                "reason": python.as_ref().err().map(ToString::to_string),
-            },
-        });
-        std::println!(
-            "{}",
-            serde_json::to_string_pretty(&document).expect("plain data")
-        );
+        print_json(course, &sandbox, &tools);
         return Ok(exit_code::PASSED);
     }
     println!();
@@ -66,8 +34,65 @@ pub(crate) fn run(root: &Path, course: Option<&Course>, flags: &Doctor) -> Resul
     }
     println!();
     println!("  {}", In(BOLD, "what exercises may need"));
+    print_capabilities(course);
+    println!();
+    println!("  {}", In(BOLD, "tools and room"));
+    print_tools(root, &tools);
+    println!();
+    let complete = tools.iter().all(|(_, version)| version.is_some());
+    println!(
+        "  {}",
+        if complete {
+            "ready: cargo xtask check"
+        } else {
+            "install what is missing, then: cargo xtask check"
+        }
+    );
+    Ok(exit_code::PASSED)
+}
+
+/// The exercises that need the capability called `name`.
+fn needed_by<'a>(course: Option<&'a Course>, name: &str) -> Vec<&'a str> {
+    let exercises = course.map_or(&[][..], |course| &course.exercises);
+    let need = exercises
+        .iter()
+        .filter(|exercise| exercise.needs.iter().any(|need| need == name));
+    need.map(|exercise| exercise.slug.as_str()).collect()
+}
+
+fn print_json(course: Option<&Course>, sandbox: &Sandbox, tools: &[Tool]) {
+    let capabilities: Vec<_> = capability::ALL
+        .iter()
+        .map(|capability| {
+            let probed = capability.probe();
+            json!({
+                "name": capability.name, "available": probed.is_ok(),
+                "advice": probed.is_err().then(|| (capability.advice)()),
+                "reason": probed.err(), "needed_by": needed_by(course, capability.name),
+            })
+        })
+        .collect();
+    let tools: Vec<_> = tools
+        .iter()
+        .map(|(tool, version)| json!({ "name": tool, "version": version }))
+        .collect();
+    let python = lab::python::find();
+    let document = json!({
+        "version": 1, "sandbox": sandbox, "capabilities": capabilities, "tools": tools,
+        "notebooks": {
+            "python": python.as_ref().ok().map(|python| &python.version),
+            "reason": python.as_ref().err().map(ToString::to_string),
+        },
+    });
+    std::println!(
+        "{}",
+        serde_json::to_string_pretty(&document).expect("plain data")
+    );
+}
+
+fn print_capabilities(course: Option<&Course>) {
     for capability in &capability::ALL {
-        let users = needed_by(capability.name);
+        let users = needed_by(course, capability.name);
         let users = if users.is_empty() {
             String::new()
         } else {
@@ -93,14 +118,13 @@ pub(crate) fn run(root: &Path, course: Option<&Course>, flags: &Doctor) -> Resul
             }
         }
     }
-    println!();
-    println!("  {}", In(BOLD, "tools and room"));
-    let mut complete = true;
+}
+
+fn print_tools(root: &Path, tools: &[Tool]) {
     for (tool, version) in tools {
         if let Some(version) = version {
             println!("    {} {tool:12} {}", In(GOOD, "✓"), In(DIM, version));
         } else {
-            complete = false;
             println!(
                 "    {} {tool:12} not found: {}",
                 In(WARN, "–"),
@@ -129,16 +153,6 @@ pub(crate) fn run(root: &Path, course: Option<&Course>, flags: &Doctor) -> Resul
             println!("    {} {:12} {text}", In(WARN, "–"), "python3");
         }
     }
-    println!();
-    println!(
-        "  {}",
-        if complete {
-            "ready: cargo xtask check"
-        } else {
-            "install what is missing, then: cargo xtask check"
-        }
-    );
-    Ok(exit_code::PASSED)
 }
 
 fn version(tool: &str) -> Option<String> {

@@ -174,60 +174,81 @@ impl Graded {
 /// line of the learner's has run; everything else is told as precisely as the
 /// notes allow, and the notes can never make it `passed`.
 pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
-    let notes: Vec<Note> = ended
-        .notes
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    let mut tested = Tested::new(name, Outcome::Failed, ended.seconds);
-    let ok = ended
-        .stdout
-        .lines()
-        .any(|line| line == format!("test {name} ... ok"))
-        && ended
-            .stdout
-            .lines()
-            .any(|line| line.starts_with("test result: ok. 1 passed; 0 failed;"));
-    let mut say = |outcome, message: String| {
-        tested.outcome = outcome;
-        tested.message = Some(message);
+    let said = |is: &dyn Fn(&str) -> bool| ended.stdout.lines().any(is);
+    let ok = said(&|line| line == format!("test {name} ... ok"))
+        && said(&|line| line.starts_with("test result: ok. 1 passed; 0 failed;"));
+    let (outcome, message) = of_exit(limit_seconds, ended, ok);
+    let mut tested = Tested {
+        message,
+        ..Tested::new(name, outcome, ended.seconds)
     };
-    match &ended.exit {
-        Exit::Exited(0) if ok => tested.outcome = Outcome::Passed,
-        Exit::Exited(0) => say(
+    heed_notes(&mut tested, ended, ok);
+    if tested.outcome == Outcome::Passed {
+        let left: Vec<&str> = ended
+            .left_processes
+            .iter()
+            .chain(&ended.left_files)
+            .map(String::as_str)
+            .collect();
+        if !left.is_empty() {
+            tested.outcome = Outcome::Leaked;
+            tested.message = Some(format!("it left behind: {}", left.join(", ")));
+        }
+    }
+    for text in [&mut tested.message, &mut tested.file, &mut tested.calls] {
+        *text = text.take().map(|text| inert(&text));
+    }
+    if let Some(seen) = &mut tested.seen {
+        seen.text = inert(&seen.text);
+    }
+    tested
+}
+
+/// What the end of the test's process alone says.
+fn of_exit(limit_seconds: u64, ended: &Ended, ok: bool) -> (Outcome, Option<String>) {
+    let (outcome, message) = match &ended.exit {
+        Exit::Exited(0) if ok => return (Outcome::Passed, None),
+        Exit::Exited(0) => (
             Outcome::Failed,
             "the test's process ended with status 0 before the test did: something called exit"
                 .into(),
         ),
-        Exit::TimedOut => say(
+        Exit::TimedOut => (
             Outcome::TimedOut,
             format!(
                 "it was still running after {limit_seconds} s, and was ended with all it had started"
             ),
         ),
-        Exit::Killed(signal) => say(
+        Exit::Killed(signal) => (
             Outcome::Crashed,
             format!(
                 "the test's own process was killed by {}",
                 signal_name(*signal)
             ),
         ),
-        Exit::NotStarted(reason) => say(
+        Exit::NotStarted(reason) => (
             Outcome::Failed,
             format!("the test could not be run: {reason}"),
         ),
-        Exit::WardenLost(reason) => say(Outcome::Crashed, reason.clone()),
-        Exit::Exited(101) => say(Outcome::Failed, last_words(ended)),
-        Exit::Exited(code) => {
-            say(
-                Outcome::Failed,
-                format!("the test's process ended with status {code}"),
-            );
-        }
-    }
+        Exit::WardenLost(reason) => (Outcome::Crashed, reason.clone()),
+        Exit::Exited(101) => (Outcome::Failed, last_words(ended)),
+        Exit::Exited(code) => (
+            Outcome::Failed,
+            format!("the test's process ended with status {code}"),
+        ),
+    };
+    (outcome, Some(message))
+}
+
+/// What the notes add to it.
+fn heed_notes(tested: &mut Tested, ended: &Ended, ok: bool) {
+    let notes = ended
+        .notes
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let ended_by_itself = matches!(ended.exit, Exit::Exited(_)) && !ok;
     let (mut seen, mut asserted) = (None, None);
     for note in notes {
-        let ended_by_itself = matches!(ended.exit, Exit::Exited(_)) && !ok;
         match note {
             Note::Seen {
                 snapshot,
@@ -296,25 +317,6 @@ pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
             _ => {}
         }
     }
-    if tested.outcome == Outcome::Passed {
-        let left: Vec<String> = ended
-            .left_processes
-            .iter()
-            .chain(&ended.left_files)
-            .cloned()
-            .collect();
-        if !left.is_empty() {
-            tested.outcome = Outcome::Leaked;
-            tested.message = Some(format!("it left behind: {}", left.join(", ")));
-        }
-    }
-    for text in [&mut tested.message, &mut tested.file, &mut tested.calls] {
-        *text = text.take().map(|text| inert(&text));
-    }
-    if let Some(seen) = &mut tested.seen {
-        seen.text = inert(&seen.text);
-    }
-    tested
 }
 
 /// `text` with what would steer a terminal made visible: a panic's message, a
