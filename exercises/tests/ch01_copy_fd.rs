@@ -320,7 +320,7 @@ fn other_errnos_come_at_once() {
         assert!(
             moved(&calls).is_empty(),
             "{what}, it is not refused, and yet the copy went on: {}",
-            list(&calls)
+            calls.in_a_line()
         );
     }
 }
@@ -388,9 +388,4 @@ fn words(blocks: &[u64]) -> String {
         }
         blocks => format!("{blocks:?}"),
     }
-}
-
-/// The calls on one line.
-fn list(calls: &Calls) -> String {
-    calls.to_string().replace('\n', ", ")
 }

@@ -37,7 +37,7 @@ fn many_buffers_are_one_call() {
     assert!(
         calls.names() == ["writev"],
         "4 buffers were written by {} instead of one writev",
-        list(&calls)
+        calls.in_a_line()
     );
     let given = calls[0].args[2];
     assert!(
@@ -68,7 +68,7 @@ fn short_writes_go_on_inside_a_buffer() {
         assert!(
             calls.len() == 2,
             "{what}: the calls were {}, not one more for all the rest",
-            list(&calls)
+            calls.in_a_line()
         );
     }
     let (mut reader, writer) = io::pipe().unwrap();
@@ -103,7 +103,7 @@ fn empty_buffers_write_nothing() {
         assert!(
             calls.is_empty(),
             "{what}: no byte is missing, and the calls were {}",
-            list(&calls)
+            calls.in_a_line()
         );
     }
     // More in a row than one call takes: a call for the first of them writes nothing.
@@ -192,7 +192,7 @@ fn errors_say_how_much_was_written() {
     assert!(
         calls.len() == 5,
         "{what}: the calls were {}, none of them to come after ENOSPC",
-        list(&calls)
+        calls.in_a_line()
     );
 }
 
@@ -214,7 +214,7 @@ fn part_of_a_file_is_scattered() {
     assert!(
         calls.names() == ["preadv"],
         "10 bytes in three buffers were read by {} instead of one preadv",
-        list(&calls)
+        calls.in_a_line()
     );
     let position = file.stream_position().unwrap();
     assert!(
@@ -232,7 +232,7 @@ fn part_of_a_file_is_scattered() {
     assert!(
         calls.is_empty(),
         "only empty buffers: no byte is missing, and the calls were {}",
-        list(&calls)
+        calls.in_a_line()
     );
 }
 
@@ -384,14 +384,5 @@ fn assert_failed((answer, _): &Seen, errno: i32, what: &str) {
             failure.is(errno),
             "{what}: read_scattered_at gave {failure} instead of {expected}"
         ),
-    }
-}
-
-/// The calls on one line.
-fn list(calls: &Calls) -> String {
-    if calls.is_empty() {
-        "none".to_owned()
-    } else {
-        calls.to_string().replace('\n', ", ")
     }
 }

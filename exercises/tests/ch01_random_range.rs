@@ -27,7 +27,7 @@ fn one_call_fills_a_buffer() {
     assert!(
         !calls.iter().any(|call| call.args[1] == 0),
         "an empty buffer asks for nothing, yet the kernel was asked: {}",
-        list(&calls)
+        calls.in_a_line()
     );
     assert!(
         asked(&calls) != [32],
@@ -36,12 +36,12 @@ fn one_call_fills_a_buffer() {
     assert!(
         asked(&calls) == [16],
         "for a buffer of 16 bytes the kernel was asked: {}",
-        list(&calls)
+        calls.in_a_line()
     );
     assert!(
         calls.iter().all(|call| call.args[2] == 0),
         "getrandom was called with other flags than 0: {}",
-        list(&calls)
+        calls.in_a_line()
     );
     assert_filled(sixteen, 16, "a buffer of 16 bytes");
 }
@@ -298,14 +298,5 @@ fn words(result: &Result<u64, Failure>) -> String {
     match result {
         Ok(value) => format!("Ok({value})"),
         Err(failure) => failure.to_string(),
-    }
-}
-
-/// The calls on one line.
-fn list(calls: &Calls) -> String {
-    if calls.is_empty() {
-        "no getrandom".to_owned()
-    } else {
-        calls.to_string().replace('\n', ", ")
     }
 }

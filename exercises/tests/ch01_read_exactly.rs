@@ -34,14 +34,14 @@ fn one_read_is_enough_when_the_bytes_are_there() {
     assert!(
         !asked.contains(&0),
         "an empty buffer asks for nothing, yet the kernel was asked: {}",
-        list(&reads)
+        reads.in_a_line()
     );
     assert_full(&nothing, "", "an empty buffer");
     assert_full(&seven, "exactly", "7 bytes in a pipe");
     assert!(
         asked == [7],
         "7 bytes were there at once, yet these calls were made: {}",
-        list(&reads)
+        reads.in_a_line()
     );
 }
 
@@ -258,13 +258,4 @@ fn assert_ended(
 /// How many bytes each call asked for.
 fn asked(reads: &Calls) -> Vec<u64> {
     reads.iter().map(|call| call.args[2]).collect()
-}
-
-/// The calls on one line.
-fn list(calls: &Calls) -> String {
-    if calls.is_empty() {
-        "none".to_owned()
-    } else {
-        calls.to_string().replace('\n', ", ")
-    }
 }

@@ -14,7 +14,7 @@ use gateway::{
 };
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use observe::{Child, Failure, Started, assert_seen};
+use observe::{Child, Failure, Started, assert_seen, count};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -501,12 +501,5 @@ fn told(answer: &Result<u16, Failure>) -> String {
     match answer {
         Ok(status) => format!("got status {status}"),
         Err(failure) => format!("failed with {failure}"),
-    }
-}
-
-fn count(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{number} {thing}s"),
     }
 }

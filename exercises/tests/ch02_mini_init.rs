@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use observe::{
     Action, Child, End, Failure, Fault, Panic, Process, Run, Scratch, Signal, Started, assert_seen,
-    descendants, errno, zombies,
+    count, descendants, errno, zombies,
 };
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -582,12 +582,5 @@ fn block(signal: Named) {
 fn tell_todo(run: &Run<Answer>) {
     if run.panics.iter().any(Panic::todo) {
         run.exited(0);
-    }
-}
-
-fn count(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{number} {thing}s"),
     }
 }

@@ -7,7 +7,7 @@ mod pipeline;
 
 mod forking;
 
-use forking::{Answer, answer, beside_another_child, end, observed, to_its_end, told, wait};
+use forking::{Answer, answer, beside_another_child, end, fails, observed, to_its_end, told, wait};
 use libc::{EAGAIN, EINTR, EINVAL, EMFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -358,16 +358,5 @@ fn gives(commands: &[&str], run: Run<Answer>, expected: i32) {
         "{}: the answer was {} instead of {expected}",
         words(commands),
         told(&ended)
-    );
-}
-
-#[track_caller]
-fn fails(what: &str, run: Run<Answer>, errno: i32) {
-    let ended = answer(run);
-    assert!(
-        ended.as_ref().is_err_and(|failure| failure.is(errno)),
-        "{what}: the answer was {} instead of {}",
-        told(&ended),
-        Errno(errno)
     );
 }

@@ -7,7 +7,7 @@ mod run_command;
 
 mod forking;
 
-use forking::{Answer, answer, beside_another_child, observed, to_its_end, told};
+use forking::{Answer, answer, beside_another_child, fails, observed, to_its_end, told};
 use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOEXEC, ENOTDIR};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -228,17 +228,6 @@ fn ends(script: &str, expected: &str) -> String {
         told(&ended)
     );
     expected.to_owned()
-}
-
-#[track_caller]
-fn fails(what: &str, run: observe::Run<Answer>, errno: i32) {
-    let ended = answer(run);
-    assert!(
-        ended.as_ref().is_err_and(|failure| failure.is(errno)),
-        "{what}: the answer was {} instead of {}",
-        told(&ended),
-        Errno(errno)
-    );
 }
 
 /// The program and its environment while it runs.

@@ -13,7 +13,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, PathconfVar, Pid, fork, pathconf};
 use observe::{
-    Action, Call, Calls, Child, Crash, Errno, Failure, Fault, Scratch, assert_seen, errno,
+    Action, Call, Calls, Child, Crash, Errno, Failure, Fault, Scratch, assert_failed, assert_seen,
+    errno,
 };
 use replacing::{Gate, WRITES, assert_durable, has_flag, slow_fsync};
 use std::cell::{Cell, RefCell};
@@ -211,7 +212,8 @@ fn failure_leaves_nothing_behind() {
             .iter()
             .fold(Child::new(), |child, fault| child.fault(fault.clone()));
         let result = child.run(|| replace(&world.path, &NEW)).returned();
-        let error = assert_failed(case, result, expected);
+        assert_failed(case, result, expected);
+        let error = Errno(expected);
         assert!(
             world.holds(OLD),
             "{case}: the old file is damaged, it has {} bytes",
@@ -532,19 +534,6 @@ fn assert_whole(world: &World, crash: &Crash, old: Option<&[u8]>) -> &'static st
         "{crash}: the next call succeeded and changed nothing"
     );
     state
-}
-
-#[track_caller]
-fn assert_failed(case: &str, result: Result<(), Failure>, expected: i32) -> Errno {
-    let expected = Errno(expected);
-    match result {
-        Ok(()) => panic!("{case}: it succeeded instead of failing with {expected}"),
-        Err(failure) => assert!(
-            failure.is(expected.0),
-            "{case}: it failed with {failure} instead of {expected}"
-        ),
-    }
-    expected
 }
 
 /// The names in a directory, sorted.

@@ -11,7 +11,9 @@ use libc::{F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_SETLK, F_UNLCK, F_WRLCK};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pause};
-use observe::{Child, Errno, Failure, Process, Scratch, Started, assert_seen, errno};
+use observe::{
+    Child, Errno, Failure, Process, Scratch, Started, assert_failed, assert_seen, errno,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -517,16 +519,4 @@ fn flock(
 
 fn range(range: impl std::ops::RangeBounds<u64>) -> Range {
     (range.start_bound().cloned(), range.end_bound().cloned())
-}
-
-#[track_caller]
-fn assert_failed(case: &str, result: Result<(), Failure>, expected: i32) {
-    let expected = Errno(expected);
-    match result {
-        Ok(()) => panic!("{case}: it succeeded instead of failing with {expected}"),
-        Err(failure) => assert!(
-            failure.is(expected.0),
-            "{case}: it failed with {failure} instead of {expected}"
-        ),
-    }
 }

@@ -13,7 +13,9 @@ mod volumes;
 use gate::Gate;
 use libc::{EBUSY, EINTR, EINVAL, EIO, ENOSPC};
 use logical_volume::{Area, Layout, LogicalVolume};
-use observe::{Action, Calls, Child, Errno, Failure, Fault, Scratch, assert_seen, errno};
+use observe::{
+    Action, Calls, Child, Errno, Failure, Fault, Scratch, assert_failed, assert_seen, errno,
+};
 use std::collections::BTreeMap;
 use std::thread::scope;
 use volumes::{CHUNK, DEVICE, Disks, EXTENT, Model, Row, Transfer, chunks, pieces, size};
@@ -572,17 +574,5 @@ fn assert_count(case: &str, result: &Result<usize, Failure>, expected: u64) {
             "{case}: {count} was returned instead of {expected}"
         ),
         Err(failure) => panic!("{case}: it failed with {failure} instead of returning {expected}"),
-    }
-}
-
-#[track_caller]
-fn assert_failed<T>(case: &str, result: Result<T, Failure>, expected: i32) {
-    let expected = Errno(expected);
-    match result {
-        Ok(_) => panic!("{case}: it succeeded instead of failing with {expected}"),
-        Err(failure) => assert!(
-            failure.is(expected.0),
-            "{case}: it failed with {failure} instead of {expected}"
-        ),
     }
 }

@@ -9,7 +9,7 @@ mod mmap_reader;
 use memmap2::Mmap;
 use mmap_reader::{Lines, MappedFile};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use observe::{Child, End, Errno, Failure, Mapping, Process, Scratch, assert_seen, errno};
+use observe::{Child, End, Errno, Failure, Mapping, Process, Scratch, assert_seen, count, errno};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -488,12 +488,5 @@ fn quoted(line: &[u8]) -> String {
     match line.len() {
         ..=40 => format!("\"{}\"", line.escape_ascii()),
         length => format!("\"{}…\" ({length} bytes)", line[..40].escape_ascii()),
-    }
-}
-
-fn count(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{number} {thing}s"),
     }
 }

@@ -10,7 +10,8 @@ use libc::{EINTR, EINVAL, EIO, ENODEV};
 use memmap2::{Advice, MmapOptions};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use observe::{
-    Action, Calls, Child, Errno, Failure, Fault, Mapping, Process, Scratch, assert_seen, errno,
+    Action, Calls, Child, Errno, Failure, Fault, Mapping, Process, Scratch, assert_failed,
+    assert_seen, errno,
 };
 use page_cache::{DirectFile, drop_pages, residency};
 use std::collections::BTreeMap;
@@ -482,18 +483,6 @@ fn assert_direct(calls: &Calls, len: usize) {
         "{len} bytes were read by {} calls, which ask for less than 64 KiB each",
         reads.len()
     );
-}
-
-#[track_caller]
-fn assert_failed<T>(case: &str, result: Result<T, Failure>, expected: i32) {
-    let expected = Errno(expected);
-    match result {
-        Ok(_) => panic!("{case}: it succeeded instead of failing with {expected}"),
-        Err(failure) => assert!(
-            failure.is(expected.0),
-            "{case}: it failed with {failure} instead of {expected}"
-        ),
-    }
 }
 
 fn told(result: &Result<usize, Failure>) -> String {

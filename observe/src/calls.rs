@@ -234,6 +234,16 @@ impl fmt::Display for Call {
     }
 }
 
+impl Calls {
+    /// The calls on one line, for a sentence; "no call" when there is none.
+    pub fn in_a_line(&self) -> String {
+        if self.is_empty() {
+            return "no call".to_owned();
+        }
+        self.lines().collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.lines().collect();

@@ -30,6 +30,22 @@ pub fn errno<T>(result: io::Result<T>) -> Result<T, Failure> {
     result.map_err(Failure::from)
 }
 
+/// Asserts that what `case` names failed with this errno, as `libc::EPIPE`.
+///
+/// # Panics
+/// In a sentence, when it succeeded or failed with another.
+#[track_caller]
+pub fn assert_failed<T>(case: &str, result: Result<T, Failure>, expected: i32) {
+    let expected = Errno(expected);
+    match result {
+        Ok(_) => panic!("{case}: it succeeded instead of failing with {expected}"),
+        Err(failure) => assert!(
+            failure.is(expected.0),
+            "{case}: it failed with {failure} instead of {expected}"
+        ),
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.raw_os_error() {

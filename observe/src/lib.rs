@@ -65,7 +65,7 @@ pub use child::Child;
 pub use crash::{Crash, kill_at_every_call};
 pub use descriptors::{Descriptor, Descriptors};
 pub use disk::{DISK, disk};
-pub use errno::{Errno, Failure, errno};
+pub use errno::{Errno, Failure, assert_failed, errno};
 pub use facts::Facts;
 pub use mappings::Mapping;
 pub use needs::needs;
@@ -76,7 +76,7 @@ pub use seen::seen;
 pub use signals::Signal;
 pub use started::Started;
 pub use sweep::{descendants, subreaper, zombies};
-pub use text::text;
+pub use text::{count, text};
 
 pub use tracer::{Action, Arg, Fault, Matches, region};
 

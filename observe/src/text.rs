@@ -32,6 +32,14 @@ pub fn text(value: &impl Serialize) -> String {
     out.trim_end_matches('\n').to_owned()
 }
 
+/// "1 call", "2 calls".
+pub fn count(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
 /// A map or list, each entry on lines of its own.
 fn block(out: &mut String, value: &Value, depth: usize) {
     match value {

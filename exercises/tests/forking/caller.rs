@@ -3,7 +3,7 @@
 use super::ALLOCATES;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, fork};
-use observe::{Child, Descriptor, Facts, Failure, Process, Run, Started, errno};
+use observe::{Child, Descriptor, Errno, Facts, Failure, Process, Run, Started, errno, text};
 use std::io;
 use std::time::Duration;
 
@@ -104,6 +104,18 @@ pub fn answer(run: Run<Answer>) -> Result<String, Failure> {
         "a copy of the caller allocated or freed memory between fork and exec: with threads, that may wait for ever"
     );
     returned
+}
+
+/// Asserts that the call failed with this errno, in a caller that is what it was.
+#[track_caller]
+pub fn fails(what: &str, run: Run<Answer>, errno: i32) {
+    let ended = answer(run);
+    assert!(
+        ended.as_ref().is_err_and(|failure| failure.is(errno)),
+        "{what}: the answer was {} instead of {}",
+        told(&ended),
+        Errno(errno)
+    );
 }
 
 /// Makes the call in a caller that has another child, which has exited with 7; in a child. Says whether its status is

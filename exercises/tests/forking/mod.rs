@@ -5,4 +5,6 @@ mod allocator;
 mod caller;
 
 pub use allocator::{ALLOCATES, watch_copies};
-pub use caller::{Answer, answer, beside_another_child, end, observed, to_its_end, told, wait};
+pub use caller::{
+    Answer, answer, beside_another_child, end, fails, observed, to_its_end, told, wait,
+};
