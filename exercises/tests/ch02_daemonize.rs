@@ -4,24 +4,25 @@
 #[cfg_attr(feature = "solutions", path = "../../solutions/ch02_processes/daemonize.rs")]
 #[cfg_attr(not(feature = "solutions"), path = "../ch02_processes/daemonize.rs")]
 mod daemonize;
+mod detaching;
 
-use daemonize::{Daemon, daemonize};
+use detaching::{
+    ADOPTED, Caller, PATIENCE, Site, exited_with_0, in_a_sentence, start_as, tell_todo, wait_for,
+    within,
+};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::{Mode, umask};
-use observe::{
-    Child, Descriptor, End, Facts, Failure, Panic, Process, Run, Scratch, Started, assert_seen,
-};
+use observe::{Child, Descriptor, End, Facts, Process, Started, assert_seen};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn caller_ends_and_daemon_lives_on() {
@@ -306,135 +307,6 @@ fn stale_pid_file_is_taken_over() {
     exited_with_0(&started.wait());
 }
 
-/// The parent of an orphan.
-const ADOPTED: &str = "init or the nearest subreaper";
-
-/// How long something that has to happen may take, below a child's limit.
-const PATIENCE: Duration = Duration::from_secs(9);
-
-/// A caller's end of `daemonize`: an error, or it exits inside. `Ok` is what must never come back.
-type Caller = Result<(), Failure>;
-
-/// The paths by which the test and a daemon, which share no descriptor, wait for one another.
-struct Site {
-    scratch: Scratch,
-    pid_file: PathBuf,
-    /// Made by the daemon when `daemonize` has returned.
-    up: PathBuf,
-    /// Made by the test: the daemon may get ready.
-    go: PathBuf,
-    /// Made by the daemon: what `ready` returned.
-    told: PathBuf,
-}
-
-/// In the test's process.
-impl Site {
-    fn new() -> Site {
-        let scratch = Scratch::new();
-        let [pid_file, up, go, told] =
-            ["clock.pid", "up", "go", "told"].map(|name| scratch.join(name));
-        Site {
-            scratch,
-            pid_file,
-            up,
-            go,
-            told,
-        }
-    }
-
-    fn let_go(&self) {
-        fs::write(&self.go, "").unwrap();
-    }
-
-    /// What `ready` returned in the daemon.
-    fn answer(&self) -> String {
-        fs::read_to_string(&self.told).unwrap()
-    }
-
-    /// The daemon that the pid file names, once it has given `sign`: `up` or `told`.
-    #[track_caller]
-    fn daemon(&self, started: Started<Caller>, sign: &Path) -> (Started<Caller>, Process) {
-        let mut alone = 0;
-        within(PATIENCE, || {
-            // Once may be chance: an orphan on its way to its new parent is easily missed.
-            let nobody = started.process().is_err() && started.others().is_empty();
-            alone = if nobody { alone + 1 } else { 0 };
-            sign.exists() || alone > 5
-        });
-        if !sign.exists() {
-            let run = started.wait();
-            exited_with_0(&run);
-            panic!("the caller exited with status 0 and left no daemon");
-        }
-        let text = fs::read_to_string(&self.pid_file)
-            .unwrap_or_else(|error| panic!("the daemon is up, its pid file is not: {error}"));
-        let mut daemon = None;
-        within(Duration::from_secs(2), || {
-            let mut others = started.others().into_iter();
-            daemon = others.find(|other| text == format!("{}\n", other.pid));
-            // The process that forked it may still be on its way out.
-            let settled = |daemon: &Process| sign == self.up || daemon.facts().parent == ADOPTED;
-            daemon.as_ref().is_some_and(settled)
-        });
-        let Some(daemon) = daemon else {
-            let others = started.others();
-            let right: Vec<_> = others
-                .iter()
-                .map(|other| format!(r#""{}\n""#, other.pid))
-                .collect();
-            panic!(
-                "the pid file contains {text:?} instead of {}",
-                right.join(" or ")
-            );
-        };
-        (started, daemon)
-    }
-}
-
-/// In the child, and in the daemon.
-impl Site {
-    /// A daemon that is ready at once.
-    fn start(&self) -> Caller {
-        start_as(&self.pid_file, |daemon| self.tell(daemon))
-    }
-
-    /// A daemon that is ready when the test lets it go.
-    fn start_and_hold(&self) -> Caller {
-        start_as(&self.pid_file, |daemon| {
-            fs::write(&self.up, "").unwrap();
-            wait_for(&self.go);
-            self.tell(daemon);
-        })
-    }
-
-    /// Gets ready and leaves a note of how that went.
-    fn tell(&self, daemon: Daemon) {
-        let answer = match observe::errno(daemon.ready()) {
-            Ok(()) => "Ok".to_owned(),
-            Err(Failure::Errno(errno)) => errno.name(),
-            Err(other) => other.to_string(),
-        };
-        // Renamed, so that the note is whole when it is there.
-        let draft = self.told.with_extension("draft");
-        fs::write(&draft, answer).unwrap();
-        fs::rename(&draft, &self.told).unwrap();
-    }
-}
-
-/// Calls the exercise as a program would: `serve` is the daemon's, the rest the caller's.
-fn start_as(pid_file: &Path, serve: impl FnOnce(Daemon)) -> Caller {
-    let caller = process::id();
-    // SAFETY: a child has one thread, and nothing below uses or drops a descriptor opened above.
-    let daemon = unsafe { daemonize(pid_file) }?;
-    if process::id() == caller {
-        return Ok(());
-    }
-    serve(daemon);
-    // Should the test be killed and never end its daemon, this does.
-    sleep(Duration::from_mins(1));
-    process::exit(0);
-}
-
 /// Asserts that `start` fails with `errno` in a caller that is then what it was before.
 #[track_caller]
 fn refused(errno: i32, start: impl FnOnce() -> Caller) {
@@ -463,32 +335,6 @@ fn refused(errno: i32, start: impl FnOnce() -> Caller) {
     );
     if let Some(changes) = before.changed_to(&after) {
         panic!("the failed start changed its caller: {changes}");
-    }
-}
-
-/// Asserts that a caller ended as it should when its daemon is ready.
-#[track_caller]
-fn exited_with_0(run: &Run<Caller>) {
-    tell_todo(run);
-    if let End::Returned(_) = run.end {
-        panic!("the caller {} instead of exiting", in_a_sentence(&run.end));
-    }
-    run.exited(0);
-}
-
-/// Where a daemon stops at a `todo!`, its caller sees no more than a daemon that died.
-#[track_caller]
-fn tell_todo(run: &Run<Caller>) {
-    if run.panics.iter().any(Panic::todo) {
-        run.exited(0);
-    }
-}
-
-fn in_a_sentence(end: &End<Caller>) -> String {
-    match end {
-        End::Returned(Ok(())) => "got Ok from daemonize, as only the daemon should".to_owned(),
-        End::Returned(Err(error)) => format!("got {error} from daemonize"),
-        other => format!("ended with {other:?}"),
     }
 }
 
@@ -521,25 +367,6 @@ fn leave_signals_changed() {
         signal(Signal::SIGHUP, SigHandler::SigIgn).unwrap();
         signal(Signal::SIGUSR1, SigHandler::Handler(nothing)).unwrap();
     }
-}
-
-/// In the daemon: sleeps until a file is there, and ends should the test have been killed.
-fn wait_for(path: &Path) {
-    if !within(Duration::from_mins(1), || path.exists()) {
-        process::exit(1);
-    }
-}
-
-/// Whether the condition came true in time.
-fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !condition() {
-        if start.elapsed() > limit {
-            return false;
-        }
-        sleep(Duration::from_millis(1));
-    }
-    true
 }
 
 fn gone(pid: i32) -> bool {
