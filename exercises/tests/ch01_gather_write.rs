@@ -8,7 +8,7 @@ mod gather_write;
 use gather_write::{read_scattered_at, write_gathered};
 use libc::{EAGAIN, EBADF, EINTR, EINVAL, EIO, ENOSPC, EPIPE, ESPIPE};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use observe::{Action, Calls, Child, Failure, Fault, Scratch, assert_seen};
+use observe::{Action, Child, Failure, Fault, Scratch, assert_seen};
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Seek};
 use std::os::fd::AsFd;

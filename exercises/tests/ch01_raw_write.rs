@@ -8,7 +8,7 @@ mod raw_write;
 use libc::{EBADF, EFAULT, EINTR, EPIPE};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use observe::{Action, Calls, Child, Failure, Fault, assert_seen};
+use observe::{Action, Child, Failure, Fault, assert_seen};
 use raw_write::{decode, raw_write, write};
 use std::fs::{self, File};
 use std::io::{self, Read};

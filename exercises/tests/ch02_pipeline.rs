@@ -11,9 +11,7 @@ use forking::{Answer, answer, beside_another_child, end, fails, observed, to_its
 use libc::{EAGAIN, EINTR, EINVAL, EMFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use observe::{
-    Action, Child, Descriptor, Errno, Fault, Process, Run, Scratch, Started, assert_seen,
-};
+use observe::{Action, Child, Descriptor, Fault, Process, Run, Scratch, Started, assert_seen};
 use pipeline::pipeline;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};

@@ -7,7 +7,7 @@ mod run_command;
 
 mod forking;
 
-use forking::{Answer, answer, beside_another_child, fails, observed, to_its_end, told};
+use forking::{answer, beside_another_child, fails, observed, to_its_end, told};
 use libc::{E2BIG, EACCES, EAGAIN, ECHILD, EINTR, EMFILE, ENOENT, ENOEXEC, ENOTDIR};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};

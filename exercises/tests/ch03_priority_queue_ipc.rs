@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::time::Duration;
 
-use libc::{EEXIST, EINVAL, EMSGSIZE, ENOENT, ETIMEDOUT, SIGUSR1};
+use libc::{EEXIST, EINVAL, EMSGSIZE, ENOENT, SIGUSR1};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use observe::{
     Arg, Calls, Child, Errno, Failure, Process, Scratch, assert_seen, errno, kill_at_every_call,

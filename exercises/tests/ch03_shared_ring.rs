@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use libc::{EAGAIN, EBUSY, EINVAL, EOWNERDEAD, EPERM, EPIPE, SIGKILL};
+use libc::{EAGAIN, EBUSY, EINVAL, EPERM, SIGKILL};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
@@ -335,7 +335,8 @@ fn no_system_call_while_there_is_something_to_do() {
         line.say();
         went_on = went_on && line.hears();
     }
-    [&put, &take].map(Line::say);
+    put.say();
+    take.say();
     let (producer, consumer) = (producer.wait(), consumer.wait());
     let calls = [producer.calls.clone(), consumer.calls.clone()];
     well("push", producer.returned());

@@ -13,9 +13,7 @@ mod volumes;
 use gate::Gate;
 use libc::{EBUSY, EINTR, EINVAL, EIO, ENOSPC};
 use logical_volume::{Area, Layout, LogicalVolume};
-use observe::{
-    Action, Calls, Child, Errno, Failure, Fault, Scratch, assert_failed, assert_seen, errno,
-};
+use observe::{Action, Calls, Child, Errno, Failure, Fault, assert_failed, assert_seen, errno};
 use std::collections::BTreeMap;
 use std::thread::scope;
 use volumes::{CHUNK, DEVICE, Disks, EXTENT, Model, Row, Transfer, chunks, pieces, size};

@@ -438,7 +438,7 @@ fn descriptors_are_closed_in_the_end_and_on_exec() {
     let (inherited, left) = Child::new()
         .run(|| {
             let mut inherited = 0;
-            visits(scratch.path(), |_| {
+            let _ = visits(scratch.path(), |_| {
                 let open = Process::me().descriptors.0;
                 let open = open
                     .iter()

@@ -9,10 +9,10 @@ mod watching;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen, errno};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 use unprivileged::drop_capabilities;
@@ -111,7 +111,7 @@ fn symbolic_link_is_not_followed() {
     fs::create_dir(&outside).unwrap();
     symlink(&outside, root.join("before")).unwrap();
     symlink("..", root.join("a/up")).unwrap();
-    let told = world.told("in a tree with symbolic links", |tree| {
+    world.told("in a tree with symbolic links", |tree| {
         symlink(&outside, root.join("a/after")).unwrap();
         symlink(".", root.join("here")).unwrap();
         let mut told = rest(tree);

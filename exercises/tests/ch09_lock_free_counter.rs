@@ -215,7 +215,7 @@ fn every_interleaving_counts_each_add_once() {
         let counter = shared(1);
         let adding = [1, 2].map(|n| step_by_step(move || counter.writer().add(n)));
         let taken = counter.take(u64::MAX);
-        adding.map(|thread| thread.join().unwrap());
+        adding.into_iter().for_each(|thread| thread.join().unwrap());
         exact(3, taken, counter.sum())
     });
     in_every_order("one thread adds and two take, from one shard", || {
@@ -290,7 +290,7 @@ fn whoever_counts_an_add_sees_what_came_before_it() {
             let adding = pages.map(|page| page.written_before(1, counter.writer()));
             let both = counter.sum() == 2;
             let seen = pages.map(|page| page.seen_by(both));
-            adding.map(|thread| thread.join().unwrap());
+            adding.into_iter().for_each(|thread| thread.join().unwrap());
             seen.into_iter().collect()
         },
     );

@@ -1,6 +1,9 @@
 //! What the tests of programs that fork have in common: what a caller was before and after, and whether its copies
 //! keep to what a copy may do.
 
+// Each specification takes what it needs.
+#![allow(unused_imports)]
+
 mod allocator;
 mod caller;
 

@@ -13,4 +13,4 @@ pub use failure::{assert_result, go_wrong};
 pub use log::{Line, MAGIC, log, record, told, torn};
 pub use power::{HOME, Step, cut_power, cut_power_after_failed_sync};
 pub use recovery::recover;
-pub use world::{World, applied, commit, contents, files, open, remove, set, with};
+pub use world::{World, applied, commit, contents, files, open, remove, set};

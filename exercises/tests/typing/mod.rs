@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use observe::{Child, End, Failure, Panic, Process, Run, Signal, Started, errno, zombies};
+use observe::{Child, End, Failure, Panic, Process, Run, Started, errno, zombies};
 
 use crate::mini_shell::shell;
 
