@@ -8,25 +8,21 @@ mod unprivileged;
 mod watching;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen, errno};
+use observe::{Action, Child, Errno, Failure, Fault, Process, assert_seen, errno};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 use unprivileged::drop_capabilities;
-use watch_tree::{Event, WatchTree};
+use watch_tree::WatchTree;
 use watching::{
-    FAILED, Paths, Random, Told, assert_no_failure, assert_once, assert_same, changed, list, mkdir,
-    remove, rename, shown, text, words, write,
+    Paths, Random, SHORT, Told, World, assert_no_failure, assert_once, assert_same, changed, list,
+    mkdir, next, paths, remove, rename, rest, shown, told, words, write,
 };
 
 /// Longer than anybody needs who has something to tell.
 const LONG: Duration = Duration::from_secs(8);
-
-/// Long enough for a late half of a rename.
-const SHORT: Duration = Duration::from_millis(30);
 
 #[test]
 fn each_change_is_one_event() {
@@ -583,101 +579,6 @@ fn list_stays_right_whatever_happens() {
         list = changed(&what, list, &told);
         assert_same(&what, &list, &expected);
     }
-}
-
-/// A tree of empty files to watch, beside what is outside.
-struct World {
-    scratch: Scratch,
-    root: PathBuf,
-}
-
-impl World {
-    fn new(files: &[&str]) -> World {
-        let scratch = Scratch::new();
-        let root = scratch.join("root");
-        fs::create_dir(&root).unwrap();
-        for file in files {
-            fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
-            write(&root, file);
-        }
-        World { scratch, root }
-    }
-
-    /// What is told while `act` changes the tree in a child, held against the tree.
-    #[track_caller]
-    fn told(&self, what: &str, act: impl Fn(&mut WatchTree) -> Vec<Told>) -> Vec<Told> {
-        self.told_to(Child::new(), what, || (), act)
-    }
-
-    #[track_caller]
-    fn told_to(
-        &self,
-        child: Child,
-        what: &str,
-        begin: impl Fn(),
-        act: impl Fn(&mut WatchTree) -> Vec<Told>,
-    ) -> Vec<Told> {
-        let start = list(&self.root);
-        let (before, told, after) = child
-            .run(|| {
-                begin();
-                let mut tree = errno(WatchTree::new(&self.root))?;
-                let before = paths(&tree);
-                let told = act(&mut tree);
-                Ok::<_, Failure>((before, told, paths(&tree)))
-            })
-            .returned()
-            .unwrap_or_else(|failure| panic!("{what}: WatchTree::new failed with {failure}"));
-        let missed: Paths = start.difference(&before).cloned().collect();
-        assert!(
-            missed.is_empty(),
-            "`paths` of a new watch has not {}, which was there before",
-            words(&missed)
-        );
-        let there = list(&self.root);
-        assert_same(what, &changed(what, before, &told), &there);
-        assert_same(&format!("{what}, by `paths`"), &after, &there);
-        told
-    }
-}
-
-/// All that is told from now on, until nothing is.
-fn rest(tree: &mut WatchTree) -> Vec<Told> {
-    let mut all = Vec::new();
-    loop {
-        let some = next(tree, SHORT);
-        let last = some.last().is_none_or(|(kind, _)| kind == FAILED);
-        all.extend(some);
-        if last {
-            return all;
-        }
-        assert!(all.len() < 10_000_000, "events come without an end");
-    }
-}
-
-fn next(tree: &mut WatchTree, timeout: Duration) -> Vec<Told> {
-    match errno(tree.events(timeout)) {
-        Ok(events) => events.iter().map(told).collect(),
-        Err(failure) => vec![(FAILED.to_owned(), vec![failure.to_string()])],
-    }
-}
-
-fn told(event: &Event) -> Told {
-    let (kind, paths) = match event {
-        Event::Created(path) => ("Created", vec![path]),
-        Event::Removed(path) => ("Removed", vec![path]),
-        Event::Renamed { from, to } => ("Renamed", vec![from, to]),
-        Event::Written(path) => ("Written", vec![path]),
-        Event::Lost => ("Lost", vec![]),
-    };
-    (
-        kind.to_owned(),
-        paths.into_iter().map(|path| text(path)).collect(),
-    )
-}
-
-fn paths(tree: &WatchTree) -> Paths {
-    tree.paths().iter().map(|path| text(path)).collect()
 }
 
 extern "C" fn nothing(_signal: i32) {}
