@@ -2,14 +2,14 @@
 //!
 //! # Layout
 //! - [`flags`]: every flag; one file a subcommand: [`watch`], [`check`], [`list`], [`show`], [`hint`],
-//!   [`reset`], [`solution`], [`update`], [`report`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`test`]
+//!   [`reset`], [`solution`], [`update`], [`report`], [`doctor`], [`lab`], [`notebooks`], [`bless`], [`mod@test`]
 //! - the course: [`course`] (the list), [`manifest`] and [`specification`] (the pristine texts), [`store`]
 //!   (what is remembered), [`source`] (what a text says before it is compiled)
 //! - grading: [`grade`] (the way from exercises to verdicts), [`build`], [`ingredients`]
-//!   (what was built from what), [`run`], [`sandbox`], [`scratch`], [`verdict`],
+//!   (what was built from what), [`mod@run`], [`sandbox`], [`scratch`], [`verdict`],
 //!   [`capability`], [`distribution`], [`stage`]
 //! - showing: [`board`], [`feedback`], [`junit`], [`mime`], [`paint`], [`progress`]
-//! - holding the course against itself: [`test`], [`mutants`], [`kernel_suites`], [`browser`], [`tidy`]
+//! - holding the course against itself: [`mod@test`], [`mutants`], [`kernel_suites`], [`browser`], [`tidy`]
 //! - [`fail`], [`interrupt`]: when it can't go on, and when it shall not
 
 mod bless;

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`form`]: how git keeps a notebook; [`execute`]: what it shows when a client runs it
 //! - [`redact`]: what differs every time; [`snapshot`]: what is expected
-//! - [`judge`]: whether it is that; [`select`]: which notebooks are meant
+//! - [`mod@judge`]: whether it is that; [`mod@select`]: which notebooks are meant
 //!
 //! A cell with the tag `raises-exception` must fail, every other must not. One with the
 //! tag `volatile` must show something. One that prints a line `skipped: …` asks for
