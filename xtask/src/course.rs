@@ -229,7 +229,7 @@ impl Course {
             .filter(|(score, _)| *score > 0.7);
         let failure = Failure::new(format!("there is no exercise or chapter {word:?}"));
         match nearest {
-            Some((_, name)) => failure.next(format!("did you mean `cargo xtask check {name}`?")),
+            Some((_, name)) => failure.next(format!("did you mean `{name}`?")),
             None => failure.next("cargo xtask list"),
         }
     }
@@ -307,10 +307,7 @@ mod tests {
             .select(&["deamonize".into()])
             .unwrap_err()
             .to_string();
-        assert!(
-            error.contains("did you mean `cargo xtask check daemonize`?"),
-            "{error}"
-        );
+        assert!(error.contains("did you mean `daemonize`?"), "{error}");
     }
 
     #[test]

@@ -230,7 +230,7 @@ pub(crate) struct Test {
     /// Also the notebooks in a real browser (Chromium), where there is one
     #[arg(long)]
     pub(crate) browser: bool,
-    /// Hold the mutants of these chapters or exercises only
+    /// Stubs, solutions and mutants of these chapters or exercises only
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
 }

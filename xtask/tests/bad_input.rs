@@ -187,7 +187,7 @@ fn an_unknown_exercise_suggests_the_nearest() {
     let site = copy(None);
     refused(
         &check(&site, &["rihgt"]),
-        &["\"rihgt\"", "did you mean `cargo xtask check right`?"],
+        &["\"rihgt\"", "did you mean `right`?"],
     );
     refused(
         &check(&site, &["right", "xyzzy"]),
