@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::build::{self, Built};
-use crate::course::{Course, Exercise};
+use crate::course::{Course, Exercise, LIST};
 use crate::fail::{About as _, Failure, Result};
 use crate::flags::Confinement;
 use crate::manifest::{Manifest, blob_id};
@@ -82,6 +82,13 @@ pub(crate) fn grade(
     let exercises: Vec<&Exercise> = listed
         .filter(|exercise| targets.contains(&exercise.target()))
         .collect();
+    if exercises.is_empty() {
+        return Err(Failure::new(format!(
+            "{LIST} was changed: as it was written it has no {}",
+            targets.join(", ")
+        ))
+        .next(format!("git checkout -- {LIST}")));
+    }
     if specification.tampered.is_empty() {
         course.require_files(&exercises)?;
     }

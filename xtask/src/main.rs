@@ -98,7 +98,7 @@ fn run(flags: &Flags) -> Result<u8> {
         Command::Update(flags) => update::run(&root, flags),
         Command::Report(flags) => report::run(&load()?, flags),
         Command::Solution(flags) => solution::run(&load()?, flags),
-        Command::Doctor(flags) => doctor::run(&root, load().ok().as_ref(), flags),
+        Command::Doctor(flags) => doctor::run(&root, load(), flags),
         Command::Lab(flags) => lab::run(&root, flags),
         Command::Notebooks(flags) => notebooks::run(&root, flags),
         Command::Bless(flags) => bless::run(&load()?, flags),

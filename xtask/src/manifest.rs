@@ -114,8 +114,13 @@ impl Manifest {
     /// The text that `path` was given with: the file's own, or git's.
     pub(crate) fn pristine(&self, path: &str) -> Result<Vec<u8>> {
         let Some(id) = self.entries.get(path) else {
-            return Err(Failure::new(format!("{MANIFEST} does not list {path}"))
-                .next(format!("git checkout -- {MANIFEST}")));
+            // The list may be the one that is wrong.
+            return Err(
+                Failure::new(format!("{MANIFEST} does not list {path}")).next(format!(
+                    "git checkout -- {MANIFEST} {}",
+                    crate::course::LIST
+                )),
+            );
         };
         if let Ok(bytes) = std::fs::read(self.root.join(path))
             && blob_id(&bytes) == *id

@@ -201,6 +201,40 @@ fn an_unknown_exercise_suggests_the_nearest() {
 }
 
 #[test]
+fn a_list_without_what_was_asked_for_is_no_pass() {
+    let site = copy(None);
+    let list = site.course.join("exercises/exercises.toml");
+    let text = std::fs::read_to_string(&list).unwrap();
+    let moved = text.replace("slug = \"right\"", "slug = \"rigth\"");
+    std::fs::write(&list, moved).unwrap();
+    refused(
+        &check(&site, &["rigth"]),
+        &[
+            "exercises/exercises.toml was changed",
+            "it has no ch66_rigth",
+            "git checkout -- exercises/exercises.toml",
+        ],
+    );
+}
+
+#[test]
+fn doctor_says_that_the_list_is_broken() {
+    let site = copy(None);
+    let list = site.course.join("exercises/exercises.toml");
+    std::fs::write(&list, "[[exercise]]\nslug = 3\n").unwrap();
+    let ran = site.run(&["doctor"], LIMIT);
+    assert_eq!(ran.code(), Some(2), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("cargo") && !ran.stdout.contains("ready"),
+        "{}",
+        ran.stdout
+    );
+    for words in ["exercises/exercises.toml is broken", "git checkout --"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_broken_manifest_is_named_with_its_line() {
     let site = copy(None);
     let manifest = site.course.join("exercises/manifest.txt");
