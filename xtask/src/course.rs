@@ -5,12 +5,14 @@
 //! `exercises/ch02_processes/daemonize.rs` and the test target `ch02_daemonize`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::fail::{Failure, Result};
+use crate::source;
 use crate::store::Store;
 
 /// The list's path below the root.
@@ -139,7 +141,8 @@ impl Course {
         })
     }
 
-    /// An exercise whose file or test is missing is a broken list, not a failed exercise.
+    /// An exercise whose file can't be read or whose test is missing is a broken course, not a
+    /// failed exercise.
     pub(crate) fn require_files(&self, exercises: &[&Exercise]) -> Result<()> {
         for exercise in exercises {
             if !self.root.join(exercise.test()).is_file() {
@@ -150,16 +153,28 @@ impl Course {
                 ))
                 .next(format!("git checkout -- {}", exercise.test())));
             }
-            if !self.root.join(exercise.file()).is_file() {
-                return Err(Failure::new(format!(
-                    "{LIST} names {}, but {} is missing",
-                    exercise.slug,
-                    exercise.file()
-                ))
-                .next(format!("cargo xtask reset {}", exercise.slug)));
-            }
+            self.read(exercise)?;
         }
         Ok(())
+    }
+
+    /// What the learner's file holds.
+    pub(crate) fn read(&self, exercise: &Exercise) -> Result<Vec<u8>> {
+        let file = exercise.file();
+        source::read(&self.root.join(&file)).map_err(|error| {
+            let reset = format!("cargo xtask reset {}", exercise.slug);
+            match error.kind() {
+                ErrorKind::NotFound => Failure::new(format!(
+                    "{LIST} names {}, but {file} is missing",
+                    exercise.slug
+                ))
+                .next(reset),
+                ErrorKind::PermissionDenied => Failure::new(format!("cannot read {file}: {error}"))
+                    .next(format!("chmod u+r {file}")),
+                _ => Failure::new(format!("cannot read {file}: {error}"))
+                    .next(format!("{reset}  (what is there now is kept)")),
+            }
+        })
     }
 
     /// The exercises that `wanted` means, in course order; all when it is empty.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::{self, Built};
 use crate::course::{Course, Exercise, LIST};
-use crate::fail::{About as _, Failure, Result};
+use crate::fail::{Failure, Result};
 use crate::flags::Confinement;
 use crate::manifest::{Manifest, blob_id};
 use crate::progress::Spinner;
@@ -284,7 +284,7 @@ fn refuse(
         return Ok(None);
     }
     let path = exercise.file();
-    let text = std::fs::read(course.root.join(&path)).about(format!("cannot read {path}"))?;
+    let text = course.read(exercise)?;
     let look = source::look(&String::from_utf8_lossy(&text), &exercise.allow);
     Ok(match look {
         source::Look::ReachesOut(reason) => Some(none_run(
@@ -305,7 +305,7 @@ fn suspect(
     manifest: &Manifest,
 ) -> Option<String> {
     let path = exercise.file();
-    let text = std::fs::read(workspace.join(&path)).unwrap_or_default();
+    let text = source::read(&workspace.join(&path)).unwrap_or_default();
     match source::look(&String::from_utf8_lossy(&text), &exercise.allow) {
         source::Look::Unreadable => Some(format!(
             "{path} compiles, but can't be read here: something in it hides the rest"

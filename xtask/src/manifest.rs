@@ -13,6 +13,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::course::Course;
 use crate::fail::{About as _, Failure, Result};
+use crate::source;
 
 /// The manifest's path below the root.
 pub(crate) const MANIFEST: &str = "exercises/manifest.txt";
@@ -98,7 +99,7 @@ impl Manifest {
             .iter()
             .filter(|(path, _)| !is_exercise(path))
             .filter(|(path, id)| {
-                let now = std::fs::read(self.root.join(path)).map(|bytes| blob_id(&bytes));
+                let now = source::read(&self.root.join(path)).map(|bytes| blob_id(&bytes));
                 now.ok().as_ref() != Some(id)
             })
             .map(|(path, _)| path.clone())
@@ -107,7 +108,7 @@ impl Manifest {
 
     /// True when the learner has not touched this exercise's file.
     pub(crate) fn untouched(&self, path: &str) -> bool {
-        std::fs::read(self.root.join(path))
+        source::read(&self.root.join(path))
             .is_ok_and(|bytes| self.entries.get(path) == Some(&blob_id(&bytes)))
     }
 
@@ -122,7 +123,7 @@ impl Manifest {
                 )),
             );
         };
-        if let Ok(bytes) = std::fs::read(self.root.join(path))
+        if let Ok(bytes) = source::read(&self.root.join(path))
             && blob_id(&bytes) == *id
         {
             return Ok(bytes);

@@ -3,7 +3,7 @@
 use anstream::println;
 
 use crate::course::{Course, Exercise};
-use crate::fail::{Failure, Result, exit_code};
+use crate::fail::{Result, exit_code};
 use crate::flags::Show;
 use crate::paint::{self, BOLD, DIM, In};
 use crate::store::Store;
@@ -41,11 +41,8 @@ pub(crate) fn run(course: &Course, flags: &Show) -> Result<u8> {
 
 /// The documentation of the exercise's module, as it stands in the learner's file.
 pub(crate) fn text(course: &Course, exercise: &Exercise) -> Result<String> {
-    let file = exercise.file();
-    let text = std::fs::read_to_string(course.root.join(&file)).map_err(|error| {
-        Failure::new(format!("cannot read {file}: {error}"))
-            .next(format!("cargo xtask reset {}", exercise.slug))
-    })?;
+    let bytes = course.read(exercise)?;
+    let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
     let lines: Vec<&str> = lines
         .map(|line| line.strip_prefix(' ').unwrap_or(line))

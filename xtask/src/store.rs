@@ -176,6 +176,25 @@ impl Store {
     /// # Errors
     /// When it can't be copied, nothing may be overwritten.
     pub(crate) fn back_up(&self, root: &Path, path: &str) -> Result<PathBuf> {
+        self.keep_aside(path, |to| {
+            std::fs::copy(root.join(path), to)?;
+            std::fs::File::open(to)?.sync_all()
+        })
+    }
+
+    /// Moves what is at `path` (below the root) and can't be copied; gives its new place.
+    ///
+    /// # Errors
+    /// When it can't be moved, it is where it was.
+    pub(crate) fn move_away(&self, root: &Path, path: &str) -> Result<PathBuf> {
+        self.keep_aside(path, |to| std::fs::rename(root.join(path), to))
+    }
+
+    fn keep_aside(
+        &self,
+        path: &str,
+        keep: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<PathBuf> {
         let stamp = now();
         let to = (0..100)
             .map(|n| {
@@ -184,20 +203,17 @@ impl Store {
                     .join(format!("{stamp}-{n}"))
                     .join(path)
             })
-            .find(|to| !to.exists())
+            .find(|to| to.symlink_metadata().is_err())
             .ok_or_else(|| Failure::new("a hundred backups in one second"))?;
-        let copy = || -> std::io::Result<()> {
-            std::fs::create_dir_all(to.parent().expect("below the folder"))?;
-            std::fs::copy(root.join(path), &to)?;
-            std::fs::File::open(&to)?.sync_all()
-        };
-        copy().map_err(|error| {
-            Failure::new(format!(
-                "cannot back up {path} to {}: {error}; nothing was changed",
-                to.display()
-            ))
-            .next("make room on the disk, or copy the file away by hand")
-        })?;
+        std::fs::create_dir_all(to.parent().expect("below the folder"))
+            .and_then(|()| keep(&to))
+            .map_err(|error| {
+                Failure::new(format!(
+                    "cannot back up {path} to {}: {error}; nothing was changed",
+                    to.display()
+                ))
+                .next("make room on the disk, or copy the file away by hand")
+            })?;
         Ok(to)
     }
 }

@@ -183,6 +183,63 @@ fn a_missing_exercise_can_be_had_again() {
 }
 
 #[test]
+fn whatever_stands_in_an_exercises_place_is_named_and_kept_by_reset() {
+    let site = copy(somebody());
+    let path = format!("exercises/{CHAPTER}/wrong.rs");
+    let file = site.course.join(&path);
+    let given = std::fs::read_to_string(&file).unwrap();
+    type Make = fn(&Path);
+    let cases: [(&str, &str, Make); 5] = [
+        (
+            "it is not a regular file",
+            "cargo xtask reset wrong",
+            |file| {
+                std::fs::create_dir(file).unwrap();
+                std::fs::write(file.join("mine"), "mine").unwrap();
+            },
+        ),
+        (
+            "it is not a regular file",
+            "cargo xtask reset wrong",
+            |file| {
+                nix::unistd::mkfifo(file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            },
+        ),
+        ("symbolic links", "cargo xtask reset wrong", |file| {
+            std::os::unix::fs::symlink("wrong.rs", file).unwrap();
+        }),
+        ("is missing", "cargo xtask reset wrong", |file| {
+            std::os::unix::fs::symlink("/nowhere/at/all", file).unwrap();
+        }),
+        ("Permission denied", "chmod u+r", |file| {
+            std::fs::write(file, "mine").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o0)).unwrap();
+        }),
+    ];
+    for (what, next, make) in cases {
+        std::fs::remove_file(&file).unwrap();
+        make(&file);
+        std::os::unix::fs::lchown(&file, somebody(), None).unwrap();
+        let before = file.symlink_metadata().unwrap();
+        refused(&check(&site, &[]), &[&path, what, next]);
+        refused(&site.run(&["show", "wrong"], LIMIT), &[&path, what, next]);
+        let ran = site.run(&["reset", "wrong"], LIMIT);
+        assert_eq!(ran.code(), Some(0), "{what}: {}", ran.stderr);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), given);
+        let mut lines = ran.stdout.lines();
+        let kept = lines.find_map(|line| line.trim().strip_prefix("yours is kept: "));
+        let kept = Path::new(kept.expect("a path")).symlink_metadata().unwrap();
+        assert_eq!(kept.file_type(), before.file_type(), "{what}");
+        assert_eq!(kept.permissions(), before.permissions(), "{what}");
+    }
+    let mine = walk(&site.course.join(".syslab/backup"));
+    assert!(
+        mine.iter().any(|path| path.ends_with("wrong.rs/mine")),
+        "{mine:?}"
+    );
+}
+
+#[test]
 fn an_unknown_exercise_suggests_the_nearest() {
     let site = copy(None);
     refused(
@@ -752,6 +809,19 @@ fn all_of(terminal: &OwnedFd) -> String {
     let mut bytes = Vec::new();
     let _ = file.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Every path below `folder`.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries
+        .flat_map(|entry| {
+            let path = entry.path();
+            let is_folder = entry.file_type().unwrap().is_dir();
+            let below = if is_folder { walk(&path) } else { Vec::new() };
+            below.into_iter().chain([path])
+        })
+        .collect()
 }
 
 /// Gives the command mounts of its own, prepared by `prepare`; false where this user may not.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use notify::{Config, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::course::Course;
+use crate::source;
 
 /// An editor that writes twice is done after this.
 const SETTLED: Duration = Duration::from_millis(40);
@@ -98,5 +99,5 @@ impl Saves {
 }
 
 fn text(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_default()
+    source::read(path).unwrap_or_default()
 }
