@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::distribution::{self, Thing};
 use crate::fail::{Failure, Result};
 use crate::progress::Spinner;
 use crate::{interrupt, sandbox};
@@ -20,6 +21,15 @@ use crate::{interrupt, sandbox};
 /// How long nothing may come from cargo once only exercises are left to compile;
 /// each takes a second or two. `SYSLAB_COMPILE_SECONDS` is another limit.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What a compiler says that finds a machine in its way.
+const IN_THE_WAY: [&str; 4] = [
+    NO_LINKER,
+    "No space left on device",
+    "Read-only file system",
+    "Permission denied",
+];
+const NO_LINKER: &str = "error: linker `";
 
 /// What became of one test target.
 #[derive(Debug, Clone)]
@@ -67,6 +77,17 @@ struct Target {
 struct Diagnostic {
     level: String,
     rendered: Option<String>,
+    /// Where in a text it is about; nowhere when it is about files or the linker.
+    #[serde(default)]
+    spans: Vec<serde::de::IgnoredAny>,
+}
+
+impl Diagnostic {
+    /// True when the machine, and not a text, is in the way: no linker, no room, no right to write.
+    fn is_of_the_machine(&self) -> bool {
+        let text = self.rendered.as_deref().unwrap_or_default();
+        self.spans.is_empty() && IN_THE_WAY.iter().any(|error| text.contains(error))
+    }
 }
 
 /// Builds `request.targets`; every one of them is in the answer.
@@ -107,13 +128,20 @@ pub(crate) fn build(request: &Request<'_>, spinner: &Spinner) -> Result<HashMap<
     let Heard {
         mut built,
         others,
+        machine,
         said,
         lost_patience,
     } = heard;
+    if !machine.is_empty() {
+        return Err(explain(&machine, &said, &status.to_string(), request));
+    }
     for target in &request.targets {
         let Some(of_cargo) = failure(&said, target).filter(|_| !built.contains_key(target)) else {
             continue;
         };
+        if IN_THE_WAY.iter().any(|error| of_cargo.contains(error)) {
+            return Err(explain(&of_cargo, &said, &status.to_string(), request));
+        }
         let errors = match lost_patience.filter(|_| of_cargo.contains("SIGKILL")) {
             Some(after) => format!("rustc was still compiling it after {after:?}, and was ended"),
             None => of_cargo,
@@ -136,6 +164,8 @@ struct Heard {
     built: HashMap<String, Built>,
     /// Errors of anything but the tests.
     others: String,
+    /// Errors that no text can mend.
+    machine: String,
     /// Its standard error.
     said: String,
     /// How long it had been silent when a compiler was ended.
@@ -205,7 +235,12 @@ impl Heard {
                 self.built.insert(target.name, Built::Executable(path));
             }
             Message::Diagnosed { target, message } if message.level == "error" => {
+                let of_the_machine = message.is_of_the_machine();
                 let text = message.rendered.unwrap_or_default();
+                if of_the_machine {
+                    self.machine = text;
+                    return;
+                }
                 if !target.is_test() {
                     self.others.push_str(&text);
                     return;
@@ -254,7 +289,16 @@ pub(crate) fn cargo() -> Command {
 /// Cargo could not do its work: finds the one line that a person can act on.
 fn explain(others: &str, said: &str, status: &str, request: &Request<'_>) -> Failure {
     let workspace = request.workspace.display();
-    let text = said.trim();
+    // What a compiler says of the machine comes before what cargo makes of it.
+    let text = if others.is_empty() {
+        said.trim()
+    } else {
+        others.trim_end()
+    };
+    if text.contains(NO_LINKER) {
+        return Failure::new(format!("rustc cannot link:\n{text}"))
+            .next(distribution::install(Thing::C));
+    }
     if text.contains("Read-only file system") || text.contains("Permission denied") {
         return Failure::new(format!(
             "cargo cannot write its target folder in {workspace}:\n{text}"

@@ -137,7 +137,11 @@ impl Manifest {
             Ok(output) if output.status.success() && blob_id(&output.stdout) == *id => {
                 Ok(output.stdout)
             }
-            _ => Err(Failure::new(format!(
+            Err(error) => Err(Failure::new(format!(
+                "{path} was changed, and git, which has its pristine text, cannot be run: {error}"
+            ))
+            .next("cargo xtask doctor")),
+            Ok(_) => Err(Failure::new(format!(
                 "{path} was changed, and git does not hold its pristine text"
             ))
             .next(format!("restore {path} from a fresh copy of the course"))),

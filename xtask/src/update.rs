@@ -217,6 +217,8 @@ impl Git<'_> {
     }
 
     fn is_the_course(&self) -> Result<()> {
+        // Without git nothing below is true.
+        self.bytes(&["--version"])?;
         let top = self.line(&["rev-parse", "--show-toplevel"]);
         let same = top.is_ok_and(|top| {
             let canonical = |path: &Path| path.canonicalize().ok();

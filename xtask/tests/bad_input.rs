@@ -364,6 +364,60 @@ fn a_cargo_that_talks_nonsense_is_quoted() {
     );
 }
 
+#[test]
+fn what_the_machine_lacks_is_no_verdict() {
+    let site = copy(None);
+    let cargo = site.tmp.join("../cargo");
+    // As rustc and cargo say it: no place in a text.
+    let of_rustc = |rendered: &str| {
+        let message = serde_json::json!({
+            "reason": "compiler-message",
+            "target": { "name": "ch66_wrong", "kind": ["test"] },
+            "message": { "level": "error", "rendered": rendered, "spans": [] },
+        });
+        format!("#!/bin/sh\ncat <<'END'\n{message}\nEND\nexit 101\n")
+    };
+    let of_cargo = "#!/bin/sh\ncat >&2 <<'END'\nerror: could not compile `exercises` (test \"ch66_wrong\")\n\nCaused by:\n  No space left on device (os error 28)\nEND\nexit 101\n";
+    for (script, words) in [
+        (
+            of_rustc(
+                "error: linker `cc` not found\n  |\n  = note: No such file or directory (os error 2)\n",
+            ),
+            ["rustc cannot link", "`cc` not found", "gcc"],
+        ),
+        (
+            of_rustc(
+                "error: linking with `cc` failed: exit status: 1\n  |\n  = note: final link failed: No space left on device\n",
+            ),
+            ["the disk is full", "final link failed", "df -h"],
+        ),
+        (
+            of_cargo.into(),
+            ["the disk is full", "No space left on device", "df -h"],
+        ),
+    ] {
+        std::fs::write(&cargo, script).unwrap();
+        refused(&check(&site, &["wrong"]), &words);
+        assert_eq!(kept(&site), []);
+    }
+}
+
+#[test]
+fn without_git_that_is_what_is_missing() {
+    let site = copy(None);
+    let file = site.course.join(format!("exercises/{CHAPTER}/wrong.rs"));
+    std::fs::write(&file, "// mine\n").unwrap();
+    for arguments in [&["reset", "wrong"][..], &["update"]] {
+        let mut command = site.command(arguments);
+        command.env("PATH", "/nowhere");
+        refused(
+            &site::run(command, LIMIT),
+            &["git", "No such file or directory", "cargo xtask doctor"],
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "// mine\n");
+}
+
 // Places to write to.
 
 #[test]
