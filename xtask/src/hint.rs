@@ -70,28 +70,7 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
 
 /// A hint as it is shown: prose is wrapped at `width`; code, which is indented, stays as it is.
 pub(crate) fn shown(hint: &str, width: usize) -> String {
-    const INDENT: &str = "    ";
-    let is_code = |line: &&str| line.starts_with("    ");
-    let mut shown = Vec::new();
-    let mut lines = hint.trim_end().lines().peekable();
-    while let Some(line) = lines.next() {
-        if line.is_empty() || is_code(&line) {
-            shown.push(if line.is_empty() {
-                String::new()
-            } else {
-                format!("{INDENT}{line}")
-            });
-            continue;
-        }
-        let mut paragraph = line.to_owned();
-        while let Some(more) =
-            lines.next_if(|line| !line.is_empty() && !is_code(line) && !line.starts_with("- "))
-        {
-            paragraph = format!("{paragraph} {more}");
-        }
-        shown.push(paint::wrap(&paragraph, INDENT, width));
-    }
-    shown.join("\n")
+    paint::prose(hint, "    ", width)
 }
 
 #[cfg(test)]

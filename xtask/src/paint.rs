@@ -94,9 +94,60 @@ pub(crate) fn wrap(text: &str, indent: &str, width: usize) -> String {
         .join("\n")
 }
 
+/// Markdown after `indent`, for `width`: the lines of a paragraph or of a list's item are joined and broken
+/// anew; headings, tables and code stay as they are.
+pub(crate) fn prose(text: &str, indent: &str, width: usize) -> String {
+    let is_fence = |line: &str| line.starts_with("```");
+    let as_it_is = |line: &str| {
+        line.is_empty()
+            || is_fence(line)
+            || ["    ", "|", "#"]
+                .iter()
+                .any(|begin| line.starts_with(begin))
+    };
+    // Where the text of an item begins; 0 is none.
+    let item = |line: &str| {
+        let begin = line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
+        let mark = ["- ", ". "].iter().find(|mark| begin.starts_with(**mark));
+        mark.map_or(0, |mark| line.len() - begin.len() + mark.len())
+    };
+    let mut lines = Vec::new();
+    let mut all = text.trim_end().lines().peekable();
+    let mut fenced = false;
+    while let Some(line) = all.next() {
+        fenced ^= is_fence(line);
+        if fenced || as_it_is(line) {
+            let indent = if line.is_empty() { "" } else { indent };
+            lines.push(format!("{indent}{line}"));
+            continue;
+        }
+        let mut paragraph = line.to_owned();
+        while let Some(more) = all.next_if(|line| !as_it_is(line) && item(line) == 0) {
+            paragraph = format!("{paragraph} {}", more.trim_start());
+        }
+        let (mark, words) = paragraph.split_at(item(line));
+        let hanging = format!("{indent}{}", " ".repeat(mark.len()));
+        let wrapped = wrap(words, &hanging, width);
+        lines.push(format!("{indent}{mark}{}", &wrapped[hanging.len()..]));
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{bar, shortened, wrap};
+    use super::{bar, prose, shortened, wrap};
+
+    #[test]
+    fn prose_is_broken_anew_and_what_has_a_form_is_not() {
+        let text = "# A title that is longer than the line\n\none two three\nfour\n\n- an item that does\n  go on and on\n- another\n1. first\n\n\
+                    | a | table that is longer than it |\n\n```text\n  - code that is longer than it\n```\nfive\n";
+        assert_eq!(
+            prose(text, " ", 24),
+            " # A title that is longer than the line\n\n one two three four\n\n \
+             - an item that does go\n   on and on\n - another\n 1. first\n\n \
+             | a | table that is longer than it |\n\n ```text\n   - code that is longer than it\n ```\n five"
+        );
+    }
 
     #[test]
     fn words_are_kept_whole() {

@@ -20,10 +20,10 @@ pub(crate) fn run(course: &Course, flags: &Show) -> Result<u8> {
         return Ok(exit_code::PASSED);
     }
     println!();
-    for line in text.lines() {
-        match line.strip_prefix("# ") {
+    for line in paint::prose(&text, "  ", paint::width().min(100)).lines() {
+        match line.strip_prefix("  # ") {
             Some(title) => println!("  {}", In(BOLD, title)),
-            None => println!("  {line}"),
+            None => println!("{line}"),
         }
     }
     println!();

@@ -15,7 +15,7 @@ pub(super) fn lines(state: &State<'_>, theme: Theme, width: u16) -> Vec<Line<'st
     let columns = usize::from(width).saturating_sub(2).clamp(30, 120);
     match &state.pane {
         Pane::Verdict => verdict(state, theme, columns),
-        Pane::Text => text_of(state, exercise),
+        Pane::Text => text_of(state, exercise, columns),
         Pane::Hints(tier) => hints(exercise, *tier, columns),
         Pane::Trace => trace(state),
         Pane::Solution => {
@@ -71,8 +71,10 @@ fn verdict(state: &State<'_>, theme: Theme, columns: usize) -> Vec<Line<'static>
         let file = exercise.file();
         lines.push(Line::from(vec![
             Span::styled("  begin: ", BOLD),
-            Span::raw(format!("{file}   ")),
-            Span::styled("e", BOLD),
+            Span::raw(file),
+        ]));
+        lines.push(Line::from(vec![
+            Span::styled("  e", BOLD),
             Span::raw(" opens it, "),
             Span::styled("i", BOLD),
             Span::raw(" shows its text here"),
@@ -135,7 +137,7 @@ fn praise(
 }
 
 /// The exercise's own words, as they stand in the learner's file.
-fn text_of(state: &State<'_>, exercise: &Exercise) -> Vec<Line<'static>> {
+fn text_of(state: &State<'_>, exercise: &Exercise, columns: usize) -> Vec<Line<'static>> {
     let text = show::text(state.course, exercise).unwrap_or_else(|failure| failure.to_string());
     let mut lines = vec![Line::styled(
         format!(
@@ -146,10 +148,10 @@ fn text_of(state: &State<'_>, exercise: &Exercise) -> Vec<Line<'static>> {
         ),
         DIM,
     )];
-    for line in text.lines() {
-        lines.push(match line.strip_prefix("# ") {
+    for line in paint::prose(&text, " ", columns).lines() {
+        lines.push(match line.strip_prefix(" # ") {
             Some(title) => Line::styled(format!(" {title}"), BOLD),
-            None => Line::raw(format!(" {line}")),
+            None => Line::raw(line.to_owned()),
         });
     }
     lines
