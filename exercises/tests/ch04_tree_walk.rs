@@ -393,6 +393,9 @@ fn tree_that_changes_meanwhile_is_never_left() {
 #[test]
 fn ten_thousand_levels_are_walked() {
     const DEPTH: usize = 10_000;
+    if observe::needs("ptrace") {
+        assert_straight(150);
+    }
     let scratch = Scratch::new();
     let tree = Deep::make(&scratch, DEPTH);
     let (visited, longest, total) = Child::new()
@@ -456,6 +459,26 @@ fn descriptors_are_closed_in_the_end_and_on_exec() {
     assert!(
         left == 0,
         "the walk is over, and {left} descriptors are still open"
+    );
+}
+
+/// The way down and back up is as long as the tree is deep; its square would be the walk from the root again and again.
+#[track_caller]
+fn assert_straight(levels: usize) {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.join("d/".repeat(levels))).unwrap();
+    let run = Child::new()
+        .traced()
+        .run(|| errno(tree_walk(scratch.path(), |_, _| ())).map(|total| total.count));
+    let opened = run.calls.count("open");
+    let total = run.returned();
+    assert!(
+        total == Ok(levels as u64 + 1),
+        "the total of a tree {levels} deep counts {total:?}"
+    );
+    assert!(
+        opened <= 10 * levels,
+        "the walk of a tree {levels} deep made {opened} open(2): they grow with the square of the depth"
     );
 }
 
