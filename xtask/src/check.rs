@@ -8,6 +8,7 @@ use crate::course::{Course, Exercise};
 use crate::fail::{About as _, Failure, Result, exit_code};
 use crate::flags::Check;
 use crate::grade::{self, How, Watcher};
+use crate::paint::{BOLD, In};
 use crate::progress::Spinner;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
@@ -26,7 +27,7 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
         fresh: flags.fresh,
         trace: flags.trace,
         confinement: flags.sandbox,
-        jobs: flags.jobs.unwrap_or_else(default_jobs),
+        jobs: flags.jobs.map_or_else(default_jobs, usize::from),
         spinner: if flags.for_screen || flags.mime {
             Spinner::lines
         } else {
@@ -77,6 +78,16 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
                 .find(|exercise| exercise.slug == graded.slug)
         {
             feedback::print(&course.root, exercise, graded);
+        }
+        if flags.trace
+            && let Some((stage, calls)) =
+                open.or(document.exercises.first()).and_then(Graded::traced)
+        {
+            println!();
+            println!("  {}", In(BOLD, stage));
+            for line in calls.lines() {
+                println!("    {line}");
+            }
         }
         board::print_summary(&course.root, &exercises, &document);
         for notice in document

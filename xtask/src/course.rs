@@ -9,9 +9,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::CommandFactory as _;
 use serde::Deserialize;
 
 use crate::fail::{Failure, Result};
+use crate::flags::Flags;
 use crate::source;
 use crate::store::Store;
 
@@ -244,10 +246,20 @@ impl Course {
             .filter(|(score, _)| *score > 0.7);
         let failure = Failure::new(format!("there is no exercise or chapter {word:?}"));
         match nearest {
-            Some((_, name)) => failure.next(format!("did you mean `{name}`?")),
+            Some((_, name)) => failure.next(format!(
+                "did you mean `cargo xtask {} {name}`?",
+                subcommand()
+            )),
             None => failure.next("cargo xtask list"),
         }
     }
+}
+
+/// The subcommand that this process was started for.
+fn subcommand() -> String {
+    let first = std::env::args().nth(1);
+    let first = first.filter(|word| Flags::command().find_subcommand(word).is_some());
+    first.unwrap_or_else(|| "check".into())
 }
 
 impl Exercise {

@@ -1,5 +1,6 @@
 //! Every flag of every subcommand, in one place.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,7 +72,7 @@ pub(crate) struct Check {
     /// Run everything, also what has not changed since the last check
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Record the system calls of every stage; such a result is not kept
+    /// Record the system calls, and show those of the first open stage; such a result is not kept
     #[arg(long)]
     pub(crate) trace: bool,
     /// Keep rustc's colours in the document, and say on standard error what goes on
@@ -94,7 +95,7 @@ pub(crate) struct Check {
     pub(crate) sandbox: Confinement,
     /// How many tests run at once (default: the number of processors)
     #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
+    pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Args)]

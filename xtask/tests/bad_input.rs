@@ -250,7 +250,10 @@ fn an_unknown_exercise_suggests_the_nearest() {
         &check(&site, &["right", "xyzzy"]),
         &["\"xyzzy\"", "cargo xtask list"],
     );
-    refused(&site.run(&["hint", "rihgt"], LIMIT), &["\"rihgt\""]);
+    refused(
+        &site.run(&["hint", "rihgt"], LIMIT),
+        &["\"rihgt\"", "did you mean `cargo xtask hint right`?"],
+    );
     refused(
         &site.run(&["reset", CHAPTER], LIMIT),
         &[CHAPTER, "3 exercises; name one"],
@@ -289,6 +292,14 @@ fn doctor_says_that_the_list_is_broken() {
     for words in ["exercises/exercises.toml is broken", "git checkout --"] {
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn a_number_that_makes_no_sense_is_refused() {
+    let site = copy(None);
+    let ran = site.run(&["check", "--jobs", "0"], LIMIT);
+    assert_eq!(ran.code(), Some(2), "{}", ran.stdout);
+    assert!(ran.stderr.contains("--jobs"), "{}", ran.stderr);
 }
 
 #[test]

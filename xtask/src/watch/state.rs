@@ -181,7 +181,7 @@ impl<'a> State<'a> {
             return;
         };
         if asked == Asked::Trace {
-            self.trace = Some(traced(&graded).unwrap_or_else(|| {
+            self.trace = Some(graded.traced().unwrap_or_else(|| {
                 let why =
                     "no stage recorded a system call (is ptrace allowed? `cargo xtask doctor`)";
                 (String::new(), why.into())
@@ -368,7 +368,7 @@ impl<'a> State<'a> {
         }
         self.show(Pane::Trace);
         if self.trace.is_none() {
-            self.trace = self.verdict.as_ref().and_then(traced);
+            self.trace = self.verdict.as_ref().and_then(Graded::traced);
         }
         self.trace.is_none().then_some(Wish::Grade(Asked::Trace))
     }
@@ -409,19 +409,5 @@ impl<'a> State<'a> {
             u32::try_from(at + 1).ok()
         };
         of_stage.or_else(of_compiler).or_else(of_todo).unwrap_or(1)
-    }
-}
-
-/// The calls of the first stage that is open, or of the first at all: its name, and a line each.
-fn traced(graded: &Graded) -> Option<(String, String)> {
-    let of = |test: &crate::verdict::Tested| {
-        let calls = test.calls.as_ref().filter(|calls| !calls.is_empty())?;
-        Some((test.name.replace('_', " "), calls.clone()))
-    };
-    let done = graded.outcome == Outcome::Passed;
-    match graded.open().next() {
-        Some(first) => of(first),
-        None if done => graded.tests.iter().find_map(of),
-        None => None,
     }
 }
