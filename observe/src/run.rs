@@ -112,6 +112,22 @@ impl Left {
     }
 }
 
+/// `words` in a list; what comes more than once is there once, with its count.
+fn counted(words: impl Iterator<Item = String>) -> String {
+    let mut counts: Vec<(String, u32)> = Vec::new();
+    for word in words {
+        match counts.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((word, 1)),
+        }
+    }
+    let said = counts.into_iter().map(|(word, count)| match count {
+        1 => word,
+        _ => format!("{word} ({count} times)"),
+    });
+    said.collect::<Vec<_>>().join(", ")
+}
+
 impl Panic {
     /// Whether it came from `todo!()`, by libstd's message.
     pub fn todo(&self) -> bool {
@@ -133,8 +149,8 @@ impl<T> Run<T> {
     #[track_caller]
     pub fn returned(self) -> T {
         if matches!(self.end, End::Returned(_)) && !self.left.is_empty() {
-            let left: Vec<String> = self.left.iter().map(Left::words).collect();
-            let message = format!("the exercise returned and left behind: {}", left.join(", "));
+            let left = counted(self.left.iter().map(Left::words));
+            let message = format!("the exercise returned and left behind: {left}");
             fail(
                 &Note::Leaked {
                     message: message.clone(),

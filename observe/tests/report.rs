@@ -83,6 +83,53 @@ fn stops_at_todo() {
 }
 
 #[test]
+fn a_long_panic_is_told_as_far_as_a_person_reads() {
+    let notes = notes_of("panics_at_length");
+    let [Note::Failed { message, .. }] = notes.as_slice() else {
+        panic!("{notes:?}")
+    };
+    assert!(message.len() < 4000, "{} bytes", message.len());
+    assert!(message.contains("word word"), "{message}");
+    assert!(message.contains("(5000000 bytes in all)"), "{message}");
+}
+
+#[test]
+#[ignore = "run by a_long_panic_is_told_as_far_as_a_person_reads"]
+fn panics_at_length() {
+    Child::new()
+        .run(|| -> () { panic!("{}", "word ".repeat(1_000_000)) })
+        .returned();
+}
+
+#[test]
+fn what_is_left_behind_twice_is_counted() {
+    let notes = notes_of("leaves_two");
+    let [Note::Leaked { message }] = notes.as_slice() else {
+        panic!("{notes:?}")
+    };
+    assert_eq!(
+        message,
+        "the exercise returned and left behind: a fork of it that still runs (2 times)"
+    );
+}
+
+#[test]
+#[ignore = "run by what_is_left_behind_twice_is_counted"]
+fn leaves_two() {
+    // SAFETY: the forks do nothing but sleep in pause(2), which takes nothing.
+    let run = Child::new().run(|| unsafe {
+        for _ in 0..2 {
+            if libc::fork() == 0 {
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+    });
+    run.returned();
+}
+
+#[test]
 fn an_unexpected_exit_is_failed_at_the_line_of_the_test() {
     let notes = notes_of("exits");
     let [Note::Failed { message, file, .. }] = notes.as_slice() else {
