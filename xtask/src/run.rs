@@ -11,7 +11,7 @@ use crate::fail::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Spinner;
 use crate::sandbox::{self, Job, Mode, Sandbox};
-use crate::scratch::Scratch;
+use crate::scratch::{Private, Scratch};
 use crate::verdict::{Graded, Outcome, Seen, Tested, judge};
 
 /// One exercise's test program.
@@ -261,16 +261,13 @@ fn expected(insta_root: &Path, seen: &Seen) -> String {
 }
 
 /// A folder for everything that tests write, gone when it is dropped.
-pub(crate) fn private_folder() -> Result<tempfile::TempDir> {
+pub(crate) fn private_folder() -> Result<Private> {
     let parent = std::env::temp_dir();
-    tempfile::Builder::new()
-        .prefix("syslab-")
-        .tempdir_in(&parent)
-        .map_err(|error| {
-            Failure::new(format!(
-                "cannot make a folder in {}: {error}",
-                parent.display()
-            ))
-            .next("make room there, or set TMPDIR to a folder that can be written")
-        })
+    Private::new_in(&parent).map_err(|error| {
+        Failure::new(format!(
+            "cannot make a folder in {}: {error}",
+            parent.display()
+        ))
+        .next("make room there, or set TMPDIR to a folder that can be written")
+    })
 }

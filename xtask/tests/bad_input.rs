@@ -831,9 +831,14 @@ fn a_killed_grader_leaves_nothing_running() {
         child.wait().unwrap();
         let left = traces::running(&site.marks);
         assert!(left.is_empty(), "{how}: still running: {left:?}");
-        // The next one finds its way.
+        // The next one finds its way, and clears away.
         assert_eq!(check(&site, &["right"]).code(), Some(0));
         assert!(is_kept(&site, "right", "passed"));
+        assert_eq!(
+            std::fs::read_dir(&site.tmp).unwrap().count(),
+            0,
+            "files in TMPDIR"
+        );
     }
 }
 
