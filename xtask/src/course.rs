@@ -334,7 +334,10 @@ mod tests {
             .select(&["deamonize".into()])
             .unwrap_err()
             .to_string();
-        assert!(error.contains("did you mean `daemonize`?"), "{error}");
+        assert!(
+            error.contains("did you mean `cargo xtask check daemonize`?"),
+            "{error}"
+        );
     }
 
     #[test]

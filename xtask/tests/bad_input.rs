@@ -244,7 +244,7 @@ fn an_unknown_exercise_suggests_the_nearest() {
     let site = copy(None);
     refused(
         &check(&site, &["rihgt"]),
-        &["\"rihgt\"", "did you mean `right`?"],
+        &["\"rihgt\"", "did you mean `cargo xtask check right`?"],
     );
     refused(
         &check(&site, &["right", "xyzzy"]),
