@@ -7,8 +7,7 @@ mod daemonize;
 mod detaching;
 
 use detaching::{
-    ADOPTED, Caller, PATIENCE, Site, exited_with_0, in_a_sentence, start_as, tell_todo, wait_for,
-    within,
+    ADOPTED, Caller, PATIENCE, Site, exited_with_0, in_a_sentence, start_as, wait_for, within,
 };
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -200,7 +199,7 @@ fn lost_caller_is_epipe() {
     site.let_go();
     within(PATIENCE, || site.told.exists() || gone(daemon.pid));
     if !site.told.exists() {
-        tell_todo(&started.wait());
+        started.wait().tell_todo();
         panic!("the daemon was ended, by SIGPIPE it seems, when it told a caller that was gone");
     }
     let answer = site.answer();

@@ -13,7 +13,7 @@ use observe::{
     Action, Child, End, Fault, Process, Signal, Started, assert_seen, count, descendants, errno,
     zombies,
 };
-use reaping::{Answer, LIMIT, PATIENCE, Site, end_of, ended, over, said, status, tell_todo};
+use reaping::{Answer, LIMIT, PATIENCE, Site, end_of, ended, over, said, status};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::thread::sleep;
@@ -258,7 +258,7 @@ fn signal_before_the_command_starts_is_not_lost() {
         .fault(term)
         .limit(Duration::from_secs(8))
         .run(|| site.init("exec sleep 60"));
-    tell_todo(&run);
+    run.tell_todo();
     let sentence = run.sentence();
     assert!(
         !sentence.contains("SIGTERM"),
@@ -378,7 +378,7 @@ fn process_1_does_the_same() {
     });
     if !site.ready() {
         let run = started.wait();
-        tell_todo(&run);
+        run.tell_todo();
         let status = status(run.returned());
         panic!("process 1 did not run its command, and ended with status {status}");
     }
@@ -392,7 +392,7 @@ fn process_1_does_the_same() {
     // SAFETY: integers only; the pid is that of a process whose parent has not waited for it.
     unsafe { libc::kill(all[0], SIGTERM) };
     let run = started.wait();
-    tell_todo(&run);
+    run.tell_todo();
     assert_eq!(
         status(run.returned()),
         9,

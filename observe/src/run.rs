@@ -193,6 +193,15 @@ impl<T> Run<T> {
         }
     }
 
+    /// Where a copy of the exercise's process has stopped at a `todo!`, the test sees no more than how that ended: fails
+    /// and says what there is to do.
+    #[track_caller]
+    pub fn tell_todo(&self) {
+        if self.panics.iter().any(Panic::todo) {
+            self.fail(Location::caller(), "instead of returning");
+        }
+    }
+
     /// Standard output as text; bytes that are not UTF-8 are replaced.
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use observe::{Child, End, Failure, Panic, Process, Run, Started, errno, zombies};
+use observe::{Child, End, Failure, Process, Started, errno, zombies};
 
 use crate::mini_shell::shell;
 
@@ -206,7 +206,7 @@ impl Session {
     pub fn end(mut self) -> i32 {
         let run = self.started.take().expect("a shell ends once").wait();
         let typed = &self.typed;
-        tell_todo(&run);
+        run.tell_todo();
         match run.returned_and_left().0 {
             Ok(status) => status,
             Err(failure) => panic!("after {typed}, shell failed with {failure}"),
@@ -236,7 +236,7 @@ impl Session {
         let started = self.started.take().expect("a shell ends once");
         if started.process().map_or(true, |shell| shell.zombie()) {
             let run = started.wait();
-            tell_todo(&run);
+            run.tell_todo();
             match &run.end {
                 End::Returned(Ok(status)) => {
                     panic!("after {typed} was typed, shell returned {status}")
@@ -260,13 +260,5 @@ impl Session {
                 "after {typed} was typed, the shell {otherwise}; the terminal shows {shown:?}"
             ),
         }
-    }
-}
-
-/// Where a copy of the shell stops at a `todo!`, its end is not the shell's.
-#[track_caller]
-fn tell_todo(run: &Run<Answer>) {
-    if run.panics.iter().any(Panic::todo) {
-        run.exited(0);
     }
 }
