@@ -53,6 +53,12 @@ class Values(unittest.TestCase):
     def test_question_mark_changes_nothing_about_that(self) -> None:
         self.assertEqual(self.shown(OWN + QUESTION_MARK)["text/html"], "<b>own</b>")
 
+    def test_nothing_is_not_shown(self) -> None:
+        # A loop that takes a variable compiles at the second attempt, for the variable is gone.
+        for code in ("let _nothing = 1;", "let taken = vec![String::new()]; for text in taken { drop(text) }"):
+            run = self.kernel.run(code)
+            self.assertEqual((run.status, [kind for kind, _ in run.outputs]), ("ok", ["execute_input"]), run.summary())
+
     def test_picture_is_one_in_the_first_cell_too(self) -> None:
         kernel = Kernel(self.name)
         try:
