@@ -8,6 +8,7 @@
 //! *know* (pids, how it ended) is in another, which is taken out of the child's memory before the exercise's first
 //! line: whoever finds shared memory in /proc/self/maps could otherwise write there that all went well.
 
+use crate::run::Panic;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -87,6 +88,14 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     pub(crate) pid: i32,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Record {
+    /// The panic that it tells of, if that is what it is about.
+    pub(crate) fn panic(&self) -> Option<Panic> {
+        let told = matches!(self.kind, Kind::Panicked).then_some(&self.bytes)?;
+        serde_json::from_slice(told).ok()
+    }
 }
 
 #[repr(C)]

@@ -146,10 +146,7 @@ pub(crate) fn panicked(info: &PanicHookInfo<'_>) -> bool {
         line,
     };
     // Not through std's stderr: its lock may be held by whatever panicked.
-    let text = format!(
-        "panicked at {}:{}:\n{}\n",
-        panic.file, panic.line, panic.message
-    );
+    let text = printed(&panic);
     // SAFETY: `text` is valid for its length during the call.
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     let _ = arena.record(
@@ -157,6 +154,16 @@ pub(crate) fn panicked(info: &PanicHookInfo<'_>) -> bool {
         &serde_json::to_vec(&panic).unwrap_or_default(),
     );
     true
+}
+
+/// What a panic of a child writes to its stderr.
+pub(crate) fn printed(panic: &Panic) -> String {
+    let Panic {
+        message,
+        file,
+        line,
+    } = panic;
+    format!("panicked at {file}:{line}:\n{message}\n")
 }
 
 /// _exit(2): no atexit(3) handler of the test harness runs in a child.

@@ -69,6 +69,11 @@ pub enum Note {
         /// The capability.
         needs: String,
     },
+    /// What the exercise has written to its stderr: the end of it.
+    Stderr {
+        /// The last lines.
+        text: String,
+    },
     /// The system calls that were seen.
     Calls {
         /// One call a line.

@@ -378,9 +378,7 @@ impl<T: DeserializeOwned> Run<T> {
                     }),
                     Err(error) => run.broken = Some(format!("its value did not cross: {error}")),
                 },
-                Kind::Panicked => run
-                    .panics
-                    .extend(serde_json::from_slice::<Panic>(&record.bytes)),
+                Kind::Panicked => run.panics.extend(record.panic()),
                 Kind::Unwound => unwound |= record.pid == child,
                 Kind::Unreaped => {}
                 Kind::Broken => {

@@ -1,9 +1,10 @@
 //! How does a test watch a child that is still running?
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Record};
 use crate::calls::Calls;
 use crate::child::captured;
 use crate::descriptors::Descriptors;
+use crate::inside;
 use crate::process::Process;
 use crate::report::{Note, emit, fail, tidy_path};
 use crate::run::{Run, seconds};
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
+use std::os::unix::fs::FileExt as _;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +56,46 @@ impl Traced {
             });
         }
         calls
+    }
+}
+
+/// Bytes of stderr of which the grader is told: a screen.
+const LAST_WORDS: usize = 1500;
+/// Bytes of stderr in which they are looked for.
+const READ: u64 = 16 << 10;
+
+impl<T> Drop for Started<T> {
+    /// Tells the grader what stands last on stderr, for whoever looks into a program by printing.
+    fn drop(&mut self) {
+        let mut text = end_of(&self.output[1], READ);
+        // Panics are told by themselves.
+        for panic in self.arena.records().iter().filter_map(Record::panic) {
+            text = text.replace(&inside::printed(&panic), "");
+        }
+        // As `dbg!` names a file that a specification takes in.
+        let text = last_lines(&text, LAST_WORDS).replace("/tests/../", "/");
+        if !text.trim().is_empty() {
+            emit(&Note::Stderr { text });
+        }
+    }
+}
+
+/// The end of what a file holds, at most `bytes`.
+fn end_of(file: &File, bytes: u64) -> String {
+    let size = file.metadata().map_or(0, |data| data.len());
+    let from = size.saturating_sub(bytes);
+    let mut end = vec![0; (size - from) as usize];
+    let got = file.read_at(&mut end, from).unwrap_or(0);
+    String::from_utf8_lossy(&end[..got]).into_owned()
+}
+
+/// The last whole lines, as many as `bytes` hold; of a single longer line its end.
+fn last_lines(text: &str, bytes: usize) -> &str {
+    let from = text.len().saturating_sub(bytes);
+    let end = &text[text.ceil_char_boundary(from)..];
+    match end.split_once('\n') {
+        Some((_cut, whole)) if from > 0 && !whole.trim().is_empty() => whole,
+        _ => end,
     }
 }
 

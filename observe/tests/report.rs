@@ -102,6 +102,38 @@ fn panics_at_length() {
 }
 
 #[test]
+fn what_was_printed_is_told_to_its_end_and_before_the_failure() {
+    let notes = notes_of("prints_and_fails");
+    let [
+        Note::Stderr { text },
+        Note::Stderr { text: last },
+        Note::Failed { .. },
+    ] = notes.as_slice()
+    else {
+        panic!("{notes:?}")
+    };
+    assert!(
+        text.starts_with("line ") && text.ends_with("line 999\n"),
+        "{text}"
+    );
+    assert!(text.len() < 2000, "{} bytes", text.len());
+    assert_eq!(last, "n = 3\n");
+}
+
+#[test]
+#[ignore = "run by what_was_printed_is_told_to_its_end_and_before_the_failure"]
+fn prints_and_fails() {
+    let print = || (0..1000).for_each(|number| eprintln!("line {number}"));
+    Child::new().run(print).returned();
+    Child::new().run(|| ()).returned();
+    let n = Child::new().run(|| {
+        eprintln!("n = 3");
+        3
+    });
+    assert!(n.returned() == 4, "n is not 4");
+}
+
+#[test]
 fn what_is_left_behind_twice_is_counted() {
     let notes = notes_of("leaves_two");
     let [Note::Leaked { message }] = notes.as_slice() else {

@@ -15,6 +15,9 @@ use crate::verdict::{Graded, Outcome, Seen, Tested};
 /// As many stages as are shown whole; the rest only by name.
 const WHOLE: usize = 1;
 
+/// Before what a program has written to stderr.
+pub(crate) const PRINTED: &str = "last on its stderr:";
+
 /// Prints why `graded` did not pass.
 pub(crate) fn print(root: &Path, exercise: &Exercise, graded: &Graded) {
     let place = |file: &str, line| paint::link(root, file, line);
@@ -111,6 +114,11 @@ fn stage(
     }
     if let Some(file) = &test.file {
         lines.push(format!("    {} {}", In(DIM, "at"), place(file, test.line)));
+    }
+    if let Some(stderr) = &test.stderr {
+        lines.push(String::new());
+        lines.push(format!("    {}", In(DIM, PRINTED)));
+        lines.extend(stderr.lines().map(|line| format!("      {line}")));
     }
 }
 

@@ -34,6 +34,9 @@ fn of_test(graded: &Graded, test: &Tested) -> TestCase {
         test.message.as_deref(),
     );
     case.set_classname(format!("{}.{}", graded.chapter, graded.slug));
+    if let Some(stderr) = &test.stderr {
+        case.set_system_err(plain(stderr));
+    }
     case
 }
 

@@ -77,6 +77,14 @@ fn verdict_html(exercise: &Exercise, graded: &Graded, notices: &[String]) -> Str
         if let Some(seen) = &test.seen {
             html += &compared(seen);
         }
+        if let Some(stderr) = &test.stderr {
+            let _ = write!(
+                html,
+                "<p style=\"color: {QUIET}\">{}</p><pre>{}</pre>",
+                feedback::PRINTED,
+                escaped(stderr)
+            );
+        }
         if let Some(file) = &test.file {
             let line = test.line.map(|line| format!(":{line}")).unwrap_or_default();
             let _ = write!(html, "<p>at {}</p>", link(file, &format!("{file}{line}")));
@@ -248,6 +256,7 @@ mod tests {
             file: None,
             line: None,
             seen: None,
+            stderr: None,
             calls: Some("write(1) = 3".into()),
         };
         let graded = Graded::of_tests("ch01_one", "write", vec![test]);

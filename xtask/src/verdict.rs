@@ -60,6 +60,9 @@ pub(crate) struct Tested {
     /// What a snapshot was compared with, when that is what failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen: Option<Seen>,
+    /// What it has written to stderr, the end of it, unless it passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stderr: Option<String>,
     /// The system calls that were seen, one a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calls: Option<String>,
@@ -76,6 +79,7 @@ impl Tested {
             file: None,
             line: None,
             seen: None,
+            stderr: None,
             calls: None,
         }
     }
@@ -209,7 +213,13 @@ pub(crate) fn judge(name: &str, limit_seconds: u64, ended: &Ended) -> Tested {
             tested.message = Some(format!("it left behind: {}", left.join(", ")));
         }
     }
-    for text in [&mut tested.message, &mut tested.file, &mut tested.calls] {
+    let texts = [
+        &mut tested.message,
+        &mut tested.file,
+        &mut tested.stderr,
+        &mut tested.calls,
+    ];
+    for text in texts {
         *text = text.take().map(|text| inert(&text));
     }
     if let Some(seen) = &mut tested.seen {
@@ -261,7 +271,7 @@ fn heed_notes(tested: &mut Tested, ended: &Ended, ok: bool) {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
     let ended_by_itself = matches!(ended.exit, Exit::Exited(_)) && !ok;
-    let (mut seen, mut asserted) = (None, None);
+    let (mut seen, mut asserted, mut stderr) = (None, None, None);
     for note in notes {
         match note {
             Note::Seen {
@@ -277,6 +287,7 @@ fn heed_notes(tested: &mut Tested, ended: &Ended, ok: bool) {
                     text,
                 });
             }
+            Note::Stderr { text } => stderr = Some(text),
             Note::Calls { text } => tested.calls = Some(text),
             // A skipped test ends well: nothing that failed is forgiven by a note.
             Note::Skipped { needs } if ok && ended.exit == Exit::Exited(0) => {
@@ -294,7 +305,7 @@ fn heed_notes(tested: &mut Tested, ended: &Ended, ok: bool) {
                 }
                 tested.outcome = Outcome::Failed;
                 tested.message = Some(if from_insta {
-                    "it did something else than the solution does".to_owned()
+                    "seen from outside, it did not do what is expected".to_owned()
                 } else {
                     message
                 });
@@ -330,6 +341,9 @@ fn heed_notes(tested: &mut Tested, ended: &Ended, ok: bool) {
             }
             _ => {}
         }
+    }
+    if !matches!(tested.outcome, Outcome::Passed | Outcome::Skipped) {
+        tested.stderr = stderr;
     }
 }
 
@@ -426,6 +440,16 @@ mod tests {
             judge("a", 1, &ended(Exit::TimedOut, "", todo)).outcome,
             Outcome::TimedOut
         );
+    }
+
+    #[test]
+    fn what_was_printed_is_told_of_what_did_not_pass() {
+        let note = "{\"note\":\"stderr\",\"text\":\"n = 3\\u0007\\n\"}";
+        let stderr = |exit, stdout| judge("a", 1, &ended(exit, stdout, note)).stderr;
+        assert_eq!(stderr(Exit::Exited(0), OK), None);
+        let told = stderr(Exit::Exited(101), "").unwrap();
+        assert_eq!(told, "n = 3\\u{7}\n");
+        assert_eq!(stderr(Exit::TimedOut, ""), Some(told));
     }
 
     #[test]

@@ -178,6 +178,7 @@ fn the_trace_is_the_failed_stages_or_is_asked_for() {
     assert!(screen(&mut state, 80, 24).contains("write(1, \"x\") = 1"));
 
     let without = Tested {
+        stderr: None,
         calls: None,
         ..failed()
     };
