@@ -35,6 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State<'_>, theme: Theme) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let text = format!("at least {} × {} characters, please", LEAST.0, LEAST.1);
+        let text = paint::wrap(&text, "", usize::from(area.width));
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
