@@ -5,10 +5,10 @@
 //! instruction runs, one register holds the answer. `println!` ends there, and so does libc's
 //! `write`. You will go there directly, in three small functions: [`decode`], [`raw_write`], [`write`].
 //!
-//! | `uname -m` | number of write | arguments     | instruction | result | lost besides |
-//! |------------|-----------------|---------------|-------------|--------|--------------|
-//! | x86_64     | rax = 1         | rdi, rsi, rdx | `syscall`   | rax    | rcx, r11     |
-//! | aarch64    | x8 = 64         | x0, x1, x2    | `svc 0`     | x0     |              |
+//! | `uname -m` | number  | arguments     | instruction | result | also lost |
+//! |------------|---------|---------------|-------------|--------|-----------|
+//! | x86_64     | rax = 1 | rdi, rsi, rdx | `syscall`   | rax    | rcx, r11  |
+//! | aarch64    | x8 = 64 | x0, x1, x2    | `svc 0`     | x0     |           |
 //!
 //! Write the row of your own machine with [`std::arch::asm!`], in Rust alone: nothing of libc is
 //! called. There is no `errno` either. That variable is libc's; the kernel answers with a negative
