@@ -162,9 +162,9 @@ pub(crate) struct Update {
 
 #[derive(Args)]
 pub(crate) struct Report {
-    /// Write the page to this file
-    #[arg(long, value_name = "FILE", default_value = ".syslab/report.html")]
-    pub(crate) html: PathBuf,
+    /// Write the page to this file (default: .syslab/report.html in the course's folder)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Print JSON instead
     #[arg(long)]
     pub(crate) json: bool,

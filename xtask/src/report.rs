@@ -14,7 +14,7 @@ use crate::fail::{Failure, Result, exit_code};
 use crate::flags::Report;
 use crate::mime::{self, BEGUN, PASSED, escaped};
 use crate::paint::{GOOD, In};
-use crate::store::Store;
+use crate::store::{FOLDER, Store};
 use crate::verdict::{Graded, Outcome};
 use crate::{junit, list, paint};
 
@@ -72,9 +72,13 @@ pub(crate) fn run(course: &Course, flags: &Report) -> Result<u8> {
         std::println!("{text}");
         return Ok(exit_code::PASSED);
     }
-    let path = course.root.join(&flags.html);
-    write(&path, &html(&page))?;
-    let link = paint::link(&course.root, &flags.html.to_string_lossy(), None);
+    // A name that was typed is of the folder it was typed in.
+    let (folder, path) = match &flags.html {
+        Some(path) => (std::env::current_dir().unwrap_or_default(), path.clone()),
+        None => (course.root.clone(), format!("{FOLDER}/report.html").into()),
+    };
+    write(&folder.join(&path), &html(&page))?;
+    let link = paint::link(&folder, &path.to_string_lossy(), None);
     println!("  {} {link}", In(GOOD, "✓"));
     Ok(exit_code::PASSED)
 }

@@ -619,6 +619,17 @@ fn reset_keeps_what_the_learner_wrote() {
 }
 
 #[test]
+fn a_report_is_written_where_its_name_was_typed() {
+    let site = copy(None);
+    let folder = site.course.join("exercises");
+    let mut command = site.command(&["report", "--html", "page.html"]);
+    command.current_dir(&folder);
+    let ran = site::run(command, LIMIT);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
+    assert!(folder.join("page.html").is_file());
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_named() {
     let site = copy(None);
     let ran = site.run(&["check", "--junit", "/nowhere/report.xml", "right"], LIMIT);
