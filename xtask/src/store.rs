@@ -146,6 +146,14 @@ impl Store {
 
     /// Changes the file as it is now: another check may have written it.
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> Result<()> {
+        self.write(change).map_err(|failure| {
+            failure.next(format!(
+                "make room on the disk, or see that you may write to {FOLDER}"
+            ))
+        })
+    }
+
+    fn write(&mut self, change: impl FnOnce(&mut Self)) -> Result<()> {
         let path = self.folder.join("results.json");
         let about = || format!("cannot keep results in {}", path.display());
         std::fs::create_dir_all(&self.folder).about(about())?;

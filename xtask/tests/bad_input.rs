@@ -503,7 +503,7 @@ fn results_that_cannot_be_kept_are_shown_all_the_same() {
     let ran = site.run(&["check", "right"], LIMIT);
     assert_eq!(ran.code(), Some(0), "{}", ran.stderr);
     assert!(
-        ran.stdout.contains("cannot keep results in"),
+        ran.stdout.contains("cannot keep results in") && ran.stdout.contains("next: make room"),
         "{}",
         ran.stdout
     );
