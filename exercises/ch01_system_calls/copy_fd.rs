@@ -47,7 +47,7 @@ use std::os::fd::AsFd;
 /// Any other errno, at once: `ENOSPC`, `EIO`, `EPIPE`, `EISDIR` … And what read(2) or write(2) says,
 /// the last way: `EBADF` for a descriptor not open for that.
 pub fn copy_fd(from: impl AsFd, to: impl AsFd) -> io::Result<u64> {
-    // TODO: 1. read(2) and write(2), in a loop: five stages ask for nothing but that.
+    // TODO: 1. read(2) and write(2), in a loop: the first five stages ask for nothing but that.
     //       2. Before it the faster ways, best as one function: move at most so many bytes, by the
     //          first way that isn't refused, and remember which that is.
     //       3. Holes: where does the next data begin, and where does it end? Move `to`'s offset over the
