@@ -25,6 +25,7 @@ SCRATCH = [
     ("kept + 1", ["42"]),
     ("println!(\"going round\"); loop { std::hint::spin_loop() }", None),
     ("println!(\"still {}\", kept + 2);", ["still 43"]),
+    ("?nix::unistd::fork", ["Create a new child process"]),
     (":exercise raw_write", ["raw_write.rs", "What is a system call"]),
     (":check raw_write", ["raw_write", "0/6", "todo"]),
     (":progress", ["ch02"]),
@@ -55,8 +56,14 @@ class Page:
         self.path = path
         self.page.goto(f"{self.base}/lab/tree/{path}?token={self.token}&reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
-        # The kernel's name stands there once it is known, its circle is empty once it is idle.
-        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=PATIENCE, state="attached")
+        # Without a connection a cell is not sent, and nobody says so; what the page shows is idle from the beginning.
+        self.page.wait_for_function(
+            """() => {
+                const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+                return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+            }""",
+            timeout=PATIENCE,
+        )
 
     def picture(self, name: str) -> None:
         self.number += 1
