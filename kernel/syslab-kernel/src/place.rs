@@ -11,6 +11,10 @@ use syslab_rustc::template::Template;
 
 use crate::prepare;
 
+/// Our configuration of evcxr: a cell is compiled in half the time, and `:opt 2` is for what is measured. Set later it
+/// would cost a second look at the project.
+const CONFIGURATION: &str = "[evcxr]\nopt_level = \"0\"\n";
+
 /// The folder of a session.
 pub(crate) struct Place {
     folder: PathBuf,
@@ -37,6 +41,8 @@ impl Place {
             .mode(if user == 0 { 0o711 } else { 0o700 })
             .create(&folder)
             .and_then(|()| std::fs::create_dir_all(folder.join("evcxr")))
+            .and_then(|()| std::fs::create_dir(folder.join("configuration")))
+            .and_then(|()| std::fs::write(folder.join("configuration/evcxr.toml"), CONFIGURATION))
             .map_err(|why| {
                 format!(
                     "cannot make the session's folder {}: {why}; free some room there",
@@ -85,7 +91,7 @@ impl Place {
             // A learner's configuration of evcxr is for evcxr.
             (
                 "EVCXR_CONFIG_DIR",
-                self.folder.join("empty").into_os_string(),
+                self.folder.join("configuration").into_os_string(),
             ),
             // Types come from rustc: the rust-analyzer inside evcxr needs no standard library.
             (

@@ -185,7 +185,7 @@ impl Session {
         let (context, outputs) = EvalContext::with_subprocess_command(Command::new(host))
             .map_err(|why| format!("evcxr did not start: {why}"))?;
         let mut context = CommandContext::with_eval_context(context);
-        // Compiled in half the time; `:opt 2` is for what is measured.
+        // Already so, unless there is another configuration in the working directory.
         context.set_opt_level("0").map_err(|why| why.to_string())?;
         // Cells are heard by the host; what comes here is the host's own trouble.
         for lines in [outputs.stdout, outputs.stderr] {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::recipe::{RECORD, Recipe, Want};
 use crate::request::Request;
 use crate::template::{Template, manifest};
-use crate::{TEMPLATE, answers, compile};
+use crate::{TEMPLATE, answers, compile, first};
 
 /// The environment variable by which completion is known.
 pub const ANALYSIS: &str = "SYSLAB_ANALYSIS";
@@ -29,23 +29,37 @@ pub fn run(arguments: &[String]) -> Result<i32, String> {
     let place = place.ok_or_else(|| format!("{TEMPLATE} is not set"))?;
     let template = Template::read(&place)?;
     let folder = std::env::current_dir().map_err(|why| format!("no working directory: {why}"))?;
-    let command = arguments
-        .iter()
-        .find(|argument| !argument.starts_with(['-', '+']));
-    match command.map(String::as_str) {
-        Some("build") => cell(&template, &folder, Want::Library),
+    match command(arguments) {
+        Some("build") => first::kept(&template, &place, &folder, || {
+            cell(&template, &folder, Want::Library)
+        }),
         Some("check") => cell(&template, &folder, Want::Check),
         Some("metadata") => metadata(&template, &place, &folder, arguments),
         Some("locate-project") => {
             println!("{}", json!({ "root": folder.join("Cargo.toml") }));
             Ok(0)
         }
+        // What is set there says evcxr itself, and only to cargo.
+        Some("config") => Ok(0),
         // rust-analyzer's questions, which don't depend on the project.
-        Some("config" | "rustc") | None => {
+        Some("rustc") | None => {
             answers::ask(&place, &template.sysroot.join("bin/cargo"), arguments)
         }
         _ => pass(&template, arguments),
     }
+}
+
+/// The subcommand: the first word that is no flag, nor the name of an unstable one.
+fn command(arguments: &[String]) -> Option<&str> {
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "-Z" => drop(words.next()),
+            word if word.starts_with(['-', '+']) => {}
+            word => return Some(word),
+        }
+    }
+    None
 }
 
 /// The real cargo, in our place.
@@ -237,4 +251,24 @@ fn alone(folder: &Path) -> serde_json::Value {
         "workspace_root": folder,
         "metadata": null,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_a_flag_is_no_subcommand() {
+        let of = |words: &str| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            command(&words).map(str::to_owned)
+        };
+        assert_eq!(
+            of("-Z unstable-options config get --format toml").as_deref(),
+            Some("config")
+        );
+        assert_eq!(of("+nightly --offline build").as_deref(), Some("build"));
+        assert_eq!(of("--version"), None);
+        assert_eq!(of("-Z"), None);
+    }
 }

@@ -14,6 +14,9 @@ use crate::types::{self, LOST, PREFIX, Types};
 /// Where evcxr looks for the path of the library (`evcxr/src/module.rs`).
 const RESULT: &str = "EVCXR_EXECUTION_SO_PATH";
 
+/// The library, in evcxr's folder.
+pub const LIBRARY: &str = "out/libctx.so";
+
 /// Compiles the cell in evcxr's folder; rustc's messages go to stdout, where evcxr reads them. The exit status.
 ///
 /// # Errors
@@ -81,11 +84,7 @@ pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> R
             known
                 .write(folder)
                 .map_err(|why| about("cannot write", why))?;
-            if let Some(result) = std::env::var_os(RESULT) {
-                let library = folder.join("out/libctx.so");
-                std::fs::write(result, library.as_os_str().as_encoded_bytes())
-                    .map_err(|why| about("cannot write", why))?;
-            }
+            tell(&folder.join(LIBRARY))?;
         } else {
             messages.extend(refused.into_iter().map(|message| message.to_string()));
             status = 101;
@@ -97,6 +96,18 @@ pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> R
         let _ = writeln!(stdout, "{message}");
     }
     Ok(status)
+}
+
+/// Tells evcxr where the library is.
+///
+/// # Errors
+/// That evcxr's file could not be written.
+pub fn tell(library: &Path) -> Result<(), String> {
+    let Some(result) = std::env::var_os(RESULT) else {
+        return Ok(());
+    };
+    std::fs::write(&result, library.as_os_str().as_encoded_bytes())
+        .map_err(|why| format!("cannot write {}: {why}", Path::new(&result).display()))
 }
 
 fn read_types(message: &Value, rewritten: &Rewritten, found: &mut Types) {

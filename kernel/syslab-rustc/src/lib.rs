@@ -10,12 +10,13 @@
 //! - [`recipe`]: which arguments did cargo use, and how do they change for a cell?
 //! - [`rewrite`]: what is changed in the text that evcxr generates? [`statics`]: so that a `static` is one for all cells
 //! - [`types`]: which types did rustc find for the variables of a cell?
-//! - [`compile`]: the short way, from one to the other
+//! - [`compile`]: the short way, from one to the other; [`first`]: the cell that is the same in every session
 //! - [`cargo`]: the long way; [`answers`]: what is asked at each start
 
 pub mod answers;
 pub mod cargo;
 pub mod compile;
+pub mod first;
 pub mod recipe;
 pub mod request;
 pub mod rewrite;

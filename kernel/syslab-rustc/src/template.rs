@@ -20,7 +20,7 @@ use toml::{Table, Value};
 use crate::recipe::Recipe;
 
 /// What a template says of itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Template {
     /// The toolchain's folder.
     pub sysroot: PathBuf,
@@ -155,14 +155,8 @@ mod tests {
             features: vec!["full".into()],
         };
         Template {
-            sysroot: PathBuf::new(),
-            rustc: String::new(),
-            target: String::new(),
             crates: [("nix".to_owned(), nix), ("tokio".to_owned(), tokio)].into(),
-            cell_library: PathBuf::new(),
-            recipe: Recipe::default(),
-            dependencies: Table::new(),
-            key: String::new(),
+            ..Template::default()
         }
     }
 
