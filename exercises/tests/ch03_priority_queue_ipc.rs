@@ -32,7 +32,7 @@ fn message_comes_out_as_it_went_in() {
         return;
     }
     let name = Name::new();
-    let large: Vec<u8> = (0..1000).map(|at| at as u8).collect();
+    let large: Vec<u8> = (0..largest()).map(|at| at as u8).collect();
     let messages: [(&str, &[u8], u32); 4] = [
         ("a word", b"hello", 1),
         ("no byte at all", b"", 0),
@@ -40,7 +40,7 @@ fn message_comes_out_as_it_went_in() {
         ("as many bytes as the queue allows", &large, 7),
     ];
     Child::new()
-        .run(|| errno(Queue::create(name.get(), 1, 1000)).map(drop))
+        .run(|| errno(Queue::create(name.get(), 1, large.len())).map(drop))
         .returned()
         .unwrap_or_else(|failure| panic!("create failed with {failure}"));
     // What another program hears, and what it says.
@@ -168,10 +168,10 @@ fn whoever_waits_gets_what_comes() {
     if !needs("mqueue") {
         return;
     }
-    for timeout in [
-        PATIENCE,
-        Duration::MAX,
-        Duration::from_secs(i64::MAX as u64),
+    for (what, timeout) in [
+        ("30 s less 1 ns", PATIENCE),
+        ("Duration::MAX", Duration::MAX),
+        ("i64::MAX seconds", Duration::from_secs(i64::MAX as u64)),
     ] {
         let name = Name::new();
         let there = Peer::create(&name, 1, 16);
@@ -181,7 +181,7 @@ fn whoever_waits_gets_what_comes() {
         if !reader.falls_asleep(PATIENCE) {
             let got = reader.wait().returned();
             panic!(
-                "receive from an empty queue, with a timeout of {timeout:?}, did not wait: it gave {}",
+                "receive from an empty queue, with a timeout of {what}, did not wait: it gave {}",
                 said(got)
             );
         }
@@ -189,7 +189,7 @@ fn whoever_waits_gets_what_comes() {
         let got = reader.wait().returned();
         assert!(
             got == Ok((3, b"late".to_vec())),
-            "a message came while receive waited with a timeout of {timeout:?}, and it gave {}",
+            "a message came while receive waited with a timeout of {what}, and it gave {}",
             said(got)
         );
         there.put(b"in the way", 0);
@@ -199,7 +199,7 @@ fn whoever_waits_gets_what_comes() {
         if !writer.falls_asleep(PATIENCE) {
             let sent = writer.wait().returned();
             panic!(
-                "send to a full queue, with a timeout of {timeout:?}, did not wait: it gave {}",
+                "send to a full queue, with a timeout of {what}, did not wait: it gave {}",
                 done(&sent)
             );
         }
@@ -208,7 +208,7 @@ fn whoever_waits_gets_what_comes() {
         let second = there.take();
         assert!(
             sent == Ok(()) && second == Some((0, b"after".to_vec())),
-            "{} was taken out while send waited with a timeout of {timeout:?}: it gave {}, and the next was {}",
+            "{} was taken out while send waited with a timeout of {what}: it gave {}, and the next was {}",
             told(first),
             sent.as_ref()
                 .map_or_else(Failure::to_string, |()| "Ok".to_owned()),
@@ -232,54 +232,71 @@ fn a_signal_makes_the_wait_neither_shorter_nor_longer() {
     if !needs("ptrace") {
         return;
     }
-    let reader = Child::new()
-        .limit(PATIENCE)
-        .only(&["mq_timedreceive", "poll", "sleep", "select", "epoll_wait"])
-        .start(|| {
-            catch_sigusr1();
-            errno(Queue::open(name.get()).and_then(|queue| queue.receive(PATIENCE))).map(pair)
-        });
-    let mut interrupted = 0;
-    for _ in 0..3 {
-        if !reader.falls_asleep(PATIENCE) {
-            break;
+    for [waits, call] in [["receive", "mq_timedreceive"], ["send", "mq_timedsend"]] {
+        let sends = waits == "send";
+        if sends {
+            there.put(b"in the way", 0);
         }
-        // So much later every deadline is that is counted anew.
-        std::thread::sleep(Duration::from_millis(700));
-        reader.signal(SIGUSR1).unwrap();
-        interrupted += 1;
+        let child = Child::new()
+            .limit(PATIENCE)
+            .only(&[call, "poll", "sleep", "select", "epoll_wait"])
+            .start(|| {
+                catch_sigusr1();
+                let queue = errno(Queue::open(name.get()))?;
+                if sends {
+                    errno(queue.send(b"at last", 2, PATIENCE)).map(|()| None)
+                } else {
+                    errno(queue.receive(PATIENCE)).map(|message| Some(pair(message)))
+                }
+            });
+        let mut interrupted = 0;
+        for _ in 0..3 {
+            if !child.falls_asleep(PATIENCE) {
+                break;
+            }
+            // So much later every deadline is that is counted anew.
+            std::thread::sleep(Duration::from_millis(700));
+            child.signal(SIGUSR1).unwrap();
+            interrupted += 1;
+        }
+        if interrupted == 3 && child.falls_asleep(PATIENCE) {
+            if sends {
+                there.take();
+            } else {
+                there.put(b"at last", 2);
+            }
+        }
+        let run = child.wait();
+        let calls = run.calls.clone();
+        let got = run.returned();
+        let came = if sends { "room" } else { "a message" };
+        let expected = (!sends).then(|| (2, b"at last".to_vec()));
+        assert!(
+            got == Ok(expected),
+            "three signals came while {waits} waited, then {came}, and it gave {}",
+            got.map_or_else(|failure| failure.to_string(), told)
+        );
+        let others = calls.without(&[call]);
+        assert!(
+            others.is_empty(),
+            "{waits} waited by other calls than {call}: {others}"
+        );
+        assert!(
+            calls.len() == 4,
+            "three signals interrupted the wait, and {call}(2) was called {} times instead of 4:\n{calls}",
+            calls.len()
+        );
+        let moments = moments(&calls);
+        let spread = moments
+            .iter()
+            .max()
+            .unwrap()
+            .abs_diff(*moments.iter().min().unwrap());
+        assert!(
+            spread < Duration::from_millis(500),
+            "the moment at which the wait of {waits} is over was moved by {spread:?} after three signals"
+        );
     }
-    if interrupted == 3 && reader.falls_asleep(PATIENCE) {
-        there.put(b"at last", 2);
-    }
-    let run = reader.wait();
-    let calls = run.calls.clone();
-    let got = run.returned();
-    assert!(
-        got == Ok((2, b"at last".to_vec())),
-        "three signals came while receive waited, then a message, and it gave {}",
-        said(got)
-    );
-    let others = calls.without(&["mq_timedreceive"]);
-    assert!(
-        others.is_empty(),
-        "receive waited by other calls than mq_timedreceive: {others}"
-    );
-    assert!(
-        calls.len() == 4,
-        "three signals interrupted the wait, and mq_timedreceive(2) was called {} times instead of 4:\n{calls}",
-        calls.len()
-    );
-    let moments = moments(&calls);
-    let spread = moments
-        .iter()
-        .max()
-        .unwrap()
-        .abs_diff(*moments.iter().min().unwrap());
-    assert!(
-        spread < Duration::from_millis(500),
-        "the moment at which the wait is over was moved by {spread:?} after three signals"
-    );
 }
 
 #[test]
@@ -477,6 +494,15 @@ fn killed_reader_takes_one_message_along_at_most() {
             );
         },
     );
+}
+
+/// The size of the largest message that one can count on, mq_overview(7), where nobody has lowered the limit.
+fn largest() -> usize {
+    let limit = fs::read_to_string("/proc/sys/fs/mqueue/msgsize_max").unwrap();
+    limit
+        .trim()
+        .parse()
+        .map_or(8192, |limit: usize| limit.min(8192))
 }
 
 fn pair(message: Message) -> (u32, Vec<u8>) {
