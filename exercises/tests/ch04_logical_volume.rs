@@ -13,7 +13,9 @@ mod volumes;
 use gate::Gate;
 use libc::{EBUSY, EINTR, EINVAL, EIO, ENOSPC};
 use logical_volume::{Area, Layout, LogicalVolume};
-use observe::{Action, Calls, Child, Errno, Failure, Fault, assert_failed, assert_seen, errno};
+use observe::{
+    Action, Calls, Child, End, Errno, Failure, Fault, assert_failed, assert_seen, errno,
+};
 use std::collections::BTreeMap;
 use std::thread::scope;
 use volumes::{CHUNK, DEVICE, Disks, EXTENT, Model, Row, Transfer, chunks, pieces, size};
@@ -373,7 +375,7 @@ fn refused_row_changes_nothing() {
             ENOSPC,
         ),
         (
-            "an extent of a linear row",
+            "an extent of a linear row, its device opened once more",
             (u64::MAX, vec![('a', 4)]),
             1,
             EBUSY,
@@ -438,7 +440,7 @@ fn grows_while_a_device_works() {
     let disks = Disks::new();
     let bytes = numbers(1000);
     // The first who writes is held up at his first pwrite(2) until others have grown the volume and used it.
-    let results = Child::new()
+    let run = Child::new()
         .fault(Fault::new(&WRITES[..], Action::Signal(libc::SIGUSR1)))
         .run(|| {
             let volume = disks.volume(&rows);
@@ -460,9 +462,12 @@ fn grows_while_a_device_works() {
                 gate.open();
                 (slow.join().unwrap(), grown)
             })
-        })
-        .returned();
-    let (slow, grown) = results;
+        });
+    assert!(
+        !matches!(run.end, End::TimedOut(_)),
+        "while a device works on one thread's pwrite, others wait for it in grow, size or write_at: is a lock held there?"
+    );
+    let (slow, grown) = run.returned();
     assert_count("a write began before the volume grew", &slow, 1000);
     let mut model = Model::new();
     let mut all = rows.to_vec();

@@ -126,9 +126,9 @@ impl LogicalVolume {
     /// means "again".
     ///
     /// # Errors
-    /// Whatever the kernel says of the first piece; `EIO` where a device has become too short. Where an
-    /// earlier piece was read already, the count of the bytes before the error is returned: who goes on
-    /// there will meet it.
+    /// Whatever the kernel says; `EIO` where a device has become too short. Where bytes were read already,
+    /// of this piece or an earlier one, their count is returned instead: who goes on there will meet the
+    /// error.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.transfer(buf.len(), offset, |piece, done, from| {
             let rest = &mut buf[done..done + (piece.len - from) as usize];
@@ -143,7 +143,8 @@ impl LogicalVolume {
     /// nothing is written outside of the volume's extents.
     ///
     /// # Errors
-    /// As for `read_at`, and `ENOSPC`: `buf` isn't empty, and `offset` is at or behind the volume's end.
+    /// As for `read_at` (a device that has become too short grows again, though), and `ENOSPC`: `buf` isn't
+    /// empty, and `offset` is at or behind the volume's end.
     pub fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         if !buf.is_empty() && offset >= self.size() {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
