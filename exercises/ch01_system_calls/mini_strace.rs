@@ -52,7 +52,7 @@ pub struct Call {
 /// As strace(1) has it: `openat(-100, "/etc/motd", 0x80000, 0x0) = ENOENT`.
 ///
 /// Int in decimal, Bits in hexadecimal, Text in quotes by `escape_ascii`. The result in decimal, or in
-/// hexadecimal if it is larger than 32 bits: an address; the name of the errno (nix knows them); `?` for none.
+/// hexadecimal if it is larger than `u32::MAX`: an address; the name of the errno (nix knows them); `?` for none.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         todo!("write the name and the arguments")
@@ -62,7 +62,7 @@ impl fmt::Display for Call {
 /// How often each call was made, and how often it failed: `strace -c` without the time.
 ///
 /// Shown as below, each column seven wide: the call made most often first, those made equally often by name.
-/// What has no result has not failed. Without failures the column is blank.
+/// What has no result has not failed. Without failures the column is blank. The last line ends with a newline, too.
 ///
 /// ```text
 ///   calls  errors syscall
@@ -94,7 +94,8 @@ impl fmt::Display for Summary {
 ///
 /// - The first call is the first of the new program, after its execve(2) has succeeded. Every later one is
 ///   seen, in the order in which each process made them; one that doesn't return (exit_group(2), or
-///   killed in the middle) when its process has ended.
+///   killed in the middle) when its process has ended. Only execve(2) of a thread other than the first may be
+///   missed: it goes on under the first one's id.
 /// - Strings are read when the call is entered: execve(2) leaves nothing of them. One may lie in the last
 ///   bytes of the stack, and the address may be null.
 /// - The command runs as it would untraced: it gets every signal that is sent to it or to its children, real-time

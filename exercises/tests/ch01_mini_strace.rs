@@ -12,7 +12,7 @@ use mini_strace::{Arg, Call, Summary, shape, trace};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-use observe::{Child, Failure, Process, Run, Scratch, Started, assert_seen};
+use observe::{Child, End, Failure, Process, Run, Scratch, Started, assert_seen};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
@@ -395,8 +395,19 @@ type Status = Result<i32, i32>;
 type Told = (i32, String, Vec<String>, Option<Result<i64, i32>>);
 
 /// Runs the exercise on a command, in a child.
+#[track_caller]
 fn traced(command: &mut Command) -> Run<Result<(Status, Vec<Told>), Failure>> {
-    Child::new().limit(LIMIT).run(|| seen(command))
+    let run = Child::new().limit(LIMIT).run(|| seen(command));
+    // Why it was left says more than that it was.
+    if let End::Returned(Err(failure)) = &run.end
+        && let Some(left) = run.left.first()
+    {
+        panic!(
+            "trace failed with {failure} and left behind {}",
+            left.words()
+        );
+    }
+    run
 }
 
 /// In the child.
