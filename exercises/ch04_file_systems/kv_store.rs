@@ -52,8 +52,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `directory`, which exists. Where there is no `log` yet, an empty one is made, all at
-    /// once as by `compact`. `directory` may be relative, and whoever has the store may call chdir(2) later.
+    /// Opens the store in `directory`, which exists. Where there is no `log` yet, one without a record is made, all
+    /// at once as by `compact`. `directory` may be relative, and whoever has the store may call chdir(2) later.
     ///
     /// - The whole records from the beginning on are the store. If no whole record lies anywhere behind
     ///   them, what does lie there is a torn end: it is cut off.

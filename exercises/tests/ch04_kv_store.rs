@@ -377,7 +377,7 @@ fn failed_compaction_changes_nothing() {
         ),
         ("rename failed", libc::EIO, fail(&["rename"], libc::EIO)),
         (
-            "fsync of the directory failed",
+            "the directory's fsync, behind rename, was to fail",
             libc::EIO,
             fail(&["fsync"], libc::EIO).nth(2),
         ),
