@@ -21,6 +21,7 @@
 //! | `measure.rs` | how long does one call of this closure take? |
 //! | `latency.rs` | how do several measured things compare, spread included? |
 //! | `throughput.rs` | how many bytes a second do several ways move, spread included? |
+//! | `spread.rs` | what do the pictures of measured series have in common? |
 //! | `lines.rs` | how does one quantity depend on another? |
 //! | `memory_map.rs` | what lies where in an address space? |
 //! | `process_tree.rs` | who descends from whom? |
@@ -55,6 +56,7 @@ mod picture;
 mod proc;
 mod process_tree;
 mod signals;
+mod spread;
 mod summary;
 mod svg;
 mod table;
