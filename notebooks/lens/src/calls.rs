@@ -37,7 +37,7 @@ fn rows(trace: &Trace) -> Table {
         Column::Number("pid"),
         Column::Name("call"),
         Column::Code("arguments"),
-        Column::Name("result"),
+        Column::Result("result"),
         Column::Number("took"),
     ]);
     let events = &trace.events;
@@ -126,6 +126,8 @@ mod tests {
         };
         let picture = calls(&trace);
         insta::assert_snapshot!(picture.text());
+        let name = "<abbr title=\"Broken pipe\">-1 EPIPE</abbr>";
+        assert!(picture.html().contains(name), "{}", picture.html());
         well_formed(&picture);
     }
 

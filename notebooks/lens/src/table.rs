@@ -13,6 +13,9 @@ pub(crate) enum Column {
     Code(&'static str),
     /// The same, and short enough for one line.
     Name(&'static str),
+    /// What a system call gave, as strace writes it. Where there is HTML, the text of an errno waits behind its name:
+    /// beside each `-1 ENOENT` it would take the room of the arguments.
+    Result(&'static str),
     /// Numbers, aligned on the right.
     Number(&'static str),
 }
@@ -23,6 +26,7 @@ impl Column {
             Column::Words(head)
             | Column::Code(head)
             | Column::Name(head)
+            | Column::Result(head)
             | Column::Number(head) => head,
         }
     }
@@ -178,13 +182,23 @@ impl Table {
         for (cell, column) in cells.iter().zip(&self.columns) {
             let mut cell = escape(cell);
             if matches!(column, Column::Code(_)) {
-                // A line may be broken between two flags.
-                cell = cell.replace('|', "|<wbr/>");
+                // A line may be broken between two flags, and between two names of a path.
+                cell = cell.replace('/', "/<wbr/>").replace('|', "|<wbr/>");
+            }
+            if matches!(column, Column::Result(_)) {
+                cell = with_text_behind(&cell).unwrap_or(cell);
             }
             let _ = write!(html, "<td{}>{cell}</td>", class(*column));
         }
         html.push_str("</tr>");
     }
+}
+
+/// Of "-1 EPIPE (Broken pipe)"; `None`: it is no errno.
+fn with_text_behind(result: &str) -> Option<String> {
+    let (name, rest) = result.strip_prefix("-1 E")?.split_once(" (")?;
+    let (text, behind) = rest.split_once(')')?;
+    Some(format!("<abbr title=\"{text}\">-1 E{name}</abbr>{behind}"))
 }
 
 /// Without control characters, which would end a line or colour a terminal.
@@ -199,7 +213,7 @@ fn class(column: Column) -> &'static str {
     match column {
         Column::Words(_) => "",
         Column::Code(_) => " class=\"code\"",
-        Column::Name(_) => " class=\"code name\"",
+        Column::Name(_) | Column::Result(_) => " class=\"code name\"",
         Column::Number(_) => " class=\"number\"",
     }
 }
