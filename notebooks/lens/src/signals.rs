@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::number;
 use crate::picture::Picture;
 use crate::proc::{self, Pid};
 use crate::svg;
@@ -85,7 +86,11 @@ fn draw(title: &str, process: &str, threads: &[String]) -> Picture {
         )
     });
     let table = table.without_empty();
-    let title = format!("signals of {title}");
+    let title = match threads.len() {
+        // The process has ended while this looked.
+        0 => format!("signals of {title}"),
+        some => format!("signals of {title}, {}", number::things(some, "thread")),
+    };
     let text = format!("{title}\n{}", table.text());
     let svg = svg::of_text(&title, &text);
     let html = table::page(&table.html(&title));
