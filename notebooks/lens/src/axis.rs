@@ -129,10 +129,18 @@ impl Scale {
             }
             (true, _) => powers(self.low, self.high, 10.0, &[1.0, 2.0, 5.0], count),
         };
+        let within = |ticks: Vec<f64>| -> Vec<f64> {
+            let within = ticks.into_iter();
+            within
+                .filter(|tick| (self.low..=self.high).contains(tick))
+                .collect()
+        };
+        let ticks = within(ticks);
+        // One number is no scale.
+        if self.log && ticks.len() < 3 && self.high / self.low < 20.0 {
+            return within(even(self.low, self.high, count.min(5), self.unit));
+        }
         ticks
-            .into_iter()
-            .filter(|tick| (self.low..=self.high).contains(tick))
-            .collect()
     }
 
     /// Draws it as a horizontal axis below `bottom`, with grid lines up to `top`.
@@ -217,6 +225,7 @@ mod tests {
             ["10 ns", "100 ns", "1 µs", "10 µs"]
         );
         assert_eq!(ticks(&log, 80.0, 700.0), ["100 ns", "200 ns", "500 ns"]);
+        assert_eq!(ticks(&log, 104.0, 107.0), ["80 ns", "100 ns", "120 ns"]);
         let bytes = Axis::new("x").unit(Unit::Bytes).log();
         assert_eq!(
             ticks(&bytes, 1024.0, 8192.0),
