@@ -35,13 +35,14 @@ pub fn process_tree(pid: impl Into<Pid>) -> io::Result<Picture> {
 /// ENOENT: no such process. The message names the path.
 pub(crate) fn family(root: i32) -> io::Result<Vec<(i32, String)>> {
     let own = Process::parse(&proc::read(root, "stat")?);
-    let everybody = everybody()?;
+    let mut others = everybody()?;
+    others.retain(|process| process.pid != root);
     let mut family: Vec<(i32, String)> = own.map(|own| (own.pid, own.name)).into_iter().collect();
     let mut next = 0;
     while next < family.len() {
         let parent = family[next].0;
-        let children = everybody.iter().filter(|process| process.parent == parent);
-        family.extend(children.map(|child| (child.pid, child.name.clone())));
+        let children = others.extract_if(.., |process| process.parent == parent);
+        family.extend(children.map(|child| (child.pid, child.name)));
         next += 1;
     }
     Ok(family)
@@ -105,7 +106,7 @@ impl Process {
 }
 
 fn draw(root: i32, processes: &[Process]) -> Picture {
-    let known: BTreeMap<i32, &Process> = processes.iter().map(|p| (p.pid, p)).collect();
+    let mut known: BTreeMap<i32, &Process> = processes.iter().map(|p| (p.pid, p)).collect();
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for process in known.values() {
         children
@@ -117,7 +118,8 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
     // What is still to be visited: the process, its ancestors' columns that go on below, whether it is the last.
     let mut stack = vec![(root, Vec::new(), true)];
     while let Some((pid, columns, last)) = stack.pop() {
-        let Some(process) = known.get(&pid) else {
+        // Taken, not looked at: a number may be used again while this reads, and a circle of parents has no end.
+        let Some(process) = known.remove(&pid) else {
             continue;
         };
         let mut below: Vec<bool> = columns.clone();
@@ -126,14 +128,14 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
         for (index, child) in offspring.iter().rev().enumerate() {
             stack.push((*child, below.clone(), index == 0));
         }
-        found.push((*process, columns, last));
+        found.push((process, columns, last));
     }
 
     let title = match found.len() {
-        1 => format!("process {root} has no children"),
+        0 | 1 => format!("process {root} has no children"),
         several => format!(
             "process {root} and its {}",
-            number::things(several.saturating_sub(1), "descendant")
+            number::things(several - 1, "descendant")
         ),
     };
     let mut table = Table::new([
@@ -265,6 +267,14 @@ mod tests {
         let picture = draw(10, &chain);
         assert!(picture.text().contains("… 900 more processes"));
         assert!(picture.html().len() < 1_500_000);
+    }
+
+    #[test]
+    fn a_circle_of_parents_ends() {
+        let circle = [process(10, 11, "a", 'S'), process(11, 10, "b", 'S')];
+        let picture = draw(10, &circle);
+        assert_eq!(picture.text().lines().count(), 4, "{picture}");
+        well_formed(&picture);
     }
 
     #[test]
