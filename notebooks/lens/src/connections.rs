@@ -8,7 +8,7 @@ use crate::picture::Picture;
 use crate::proc::Pid;
 use crate::process_tree;
 use crate::svg::{
-    Anchor, CODE_WIDTH, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, shorten,
+    Anchor, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, code_width, shorten,
 };
 use crate::table::{self, Column, Table};
 
@@ -132,7 +132,7 @@ fn draw(processes: &[Process]) -> Picture {
     let text = format!("{title}\n{}", table.text());
 
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let mut legend: Vec<(&'static str, &str)> = Vec::new();
     for kind in things.iter().map(|thing| colour(thing)) {
         if !legend.contains(&kind) {
@@ -176,7 +176,7 @@ fn draw(processes: &[Process]) -> Picture {
         let (fill, kind) = colour(thing);
         let y = place(thing);
         let label = shorten(thing, 42);
-        let width = CODE_WIDTH * label.chars().count() as f64 + 16.0;
+        let width = code_width(&label) + 16.0;
         svg.rect((RIGHT, y - 11.0, width, 22.0), fill, kind);
         let at = (RIGHT + 8.0, y + 4.0);
         svg.text(at, Anchor::Start, Style::On(fill), &label);

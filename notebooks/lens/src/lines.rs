@@ -50,7 +50,7 @@ pub fn lines(title: impl Into<String>, x: &Axis, y: &Axis, lines: &[Line]) -> Pi
     let text = format!("{title}\n{}", rows(x, y, lines).text());
 
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let top = 52.0;
     let bottom = top + HEIGHT;
     let points = |line: &Line| -> Vec<(f64, f64)> {

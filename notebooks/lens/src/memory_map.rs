@@ -159,7 +159,7 @@ fn draw(title: &str, areas: &[Area]) -> Picture {
         Column::Code("what"),
     ]);
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let kinds: Vec<_> = Kind::ALL
         .into_iter()
         .filter(|kind| areas.iter().any(|area| area.kind() == *kind))
@@ -227,7 +227,7 @@ fn draw(title: &str, areas: &[Area]) -> Picture {
             (624.0, y + 12.0),
             Anchor::Start,
             Style::Normal,
-            &shorten(name, 34),
+            &shorten(name, 32),
         );
         y += 19.0;
         table.row([

@@ -8,7 +8,7 @@ use crate::number;
 use crate::picture::Picture;
 use crate::proc::{self, Pid};
 use crate::svg::{
-    Anchor, BLUE, CODE_WIDTH, GREEN, GREY, ORANGE, PURPLE, Style, Svg, WIDTH, shorten,
+    Anchor, BLUE, GREEN, GREY, ORANGE, PURPLE, Style, Svg, WIDTH, code_width, shorten,
 };
 use crate::table::{self, Column, Table};
 
@@ -139,7 +139,7 @@ fn draw(mounts: &[Mount]) -> Picture {
         Column::Code("options"),
     ]);
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let mut looks: Vec<(&'static str, &str)> = Vec::new();
     for (_, mount) in &tree {
         if !looks.contains(&mount.look()) {
@@ -155,7 +155,7 @@ fn draw(mounts: &[Mount]) -> Picture {
             svg.rule((x - 12.0, y + 9.0), (x, y + 9.0), 0.6);
         }
         let label = shorten(&mount.point, 34);
-        let width = CODE_WIDTH * label.chars().count() as f64 + 16.0;
+        let width = code_width(&label) + 16.0;
         let part = if mount.root == "/" || mount.root.contains(":[") {
             String::new()
         } else {

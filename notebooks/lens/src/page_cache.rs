@@ -154,7 +154,7 @@ fn draw(pages: u64, each: u64, boxes: &[Part], dirty_known: bool) -> Picture {
     let text = format!("{title}\n{}", table.text());
 
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let mut legend = vec![(SKY, "in memory, as on the disk")];
     if dirty_known {
         legend.push((VERMILION, "dirty: in memory only"));

@@ -7,12 +7,15 @@ use crate::number;
 use crate::picture::Picture;
 use crate::proc::{self, Pid};
 use crate::svg::{
-    Anchor, CODE_WIDTH, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, shorten,
+    Anchor, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, code_width, shorten,
 };
 use crate::table::{self, Column, Table};
 
 /// Processes that are shown.
 const ROWS: usize = 100;
+
+/// How far to the right a process is drawn at most: behind it and the longest name there are numbers.
+const DEEPEST: f64 = 234.0;
 
 /// A process and its descendants, with what ties them together: process group, session, state, threads.
 ///
@@ -149,12 +152,12 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
         Column::Number("threads"),
     ]);
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let heads = [
-        (520.0, "group"),
-        (590.0, "session"),
+        (510.0, "group"),
+        (595.0, "session"),
         (660.0, "threads"),
-        (690.0, "state"),
+        (684.0, "state"),
     ];
     for (x, head) in heads {
         let anchor = if head == "state" {
@@ -171,21 +174,21 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
         let mut lead = String::new();
         for (level, goes_on) in columns.iter().enumerate().skip(1) {
             lead.push_str(if *goes_on { "│  " } else { "   " });
-            let x = 12.0 + 26.0 * (level as f64 - 1.0);
+            let x = (12.0 + 26.0 * (level as f64 - 1.0)).min(DEEPEST - 14.0);
             if *goes_on {
                 svg.rule((x, y - 4.0), (x, y + 26.0), 0.6);
             }
         }
         if depth > 0 {
             lead.push_str(if *last { "└─ " } else { "├─ " });
-            let x = 12.0 + 26.0 * (depth as f64 - 1.0);
+            let x = (12.0 + 26.0 * (depth as f64 - 1.0)).min(DEEPEST - 14.0);
             svg.rule((x, y - 4.0), (x, y + if *last { 11.0 } else { 26.0 }), 0.6);
             svg.rule((x, y + 11.0), (x + 14.0, y + 11.0), 0.6);
         }
         // Very deep trees stay on the page.
-        let x = (26.0 * depth as f64).min(300.0);
+        let x = (26.0 * depth as f64).min(DEEPEST);
         let label = format!("{} {}", process.pid, shorten(&process.name, 16));
-        let width = CODE_WIDTH * label.chars().count() as f64 + 16.0;
+        let width = code_width(&label) + 16.0;
         svg.rect((x, y, width, 22.0), colour, &format!("{label}: {state}"));
         svg.text(
             (x + 8.0, y + 15.0),
@@ -197,13 +200,13 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
         let group = leads(process.group == process.pid, process.group);
         let session = leads(process.session == process.pid, process.session);
         for (x, cell) in [
-            (520.0, &group),
-            (590.0, &session),
+            (510.0, &group),
+            (595.0, &session),
             (660.0, &process.threads.to_string()),
         ] {
             svg.text((x, y + 15.0), Anchor::End, Style::Normal, cell);
         }
-        svg.text((690.0, y + 15.0), Anchor::Start, Style::Normal, state);
+        svg.text((684.0, y + 15.0), Anchor::Start, Style::Normal, state);
         y += 30.0;
         table.row([
             format!("{lead}{}", process.name),
@@ -223,7 +226,7 @@ fn draw(root: i32, processes: &[Process]) -> Picture {
         table.note(more);
     }
     svg.text(
-        (520.0, y + 10.0),
+        (510.0, y + 10.0),
         Anchor::End,
         Style::Faint,
         "★: its leader",

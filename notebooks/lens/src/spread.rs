@@ -35,7 +35,7 @@ impl Spread<'_> {
         let (title, table) = (self.title, self.table);
         let text = format!("{title}\n{}", table.text());
         let mut svg = Svg::default();
-        svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+        svg.title(&title);
         let top = 26.0;
         let bottom = top + ROW * series.len().max(1) as f64;
         self.scale.horizontal(&mut svg, top, bottom, self.label);

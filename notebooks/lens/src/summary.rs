@@ -36,7 +36,7 @@ pub fn summary(trace: &Trace) -> Picture {
         Column::Number("each"),
     ]);
     let mut svg = Svg::default();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let mut y = 24.0;
     let longest = counts
         .first()

@@ -11,7 +11,7 @@ use std::fmt::Write;
 pub(crate) const WIDTH: f64 = 860.0;
 
 /// Of one character of code, at 12 units.
-pub(crate) const CODE_WIDTH: f64 = 7.25;
+const CODE_WIDTH: f64 = 7.25;
 
 pub(crate) const ORANGE: &str = "#E69F00";
 pub(crate) const SKY: &str = "#56B4E9";
@@ -133,6 +133,12 @@ impl Svg {
         );
     }
 
+    /// What the picture shows, above all else.
+    pub(crate) fn title(&mut self, title: &str) {
+        let title = shorten(title, 112);
+        self.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    }
+
     /// The middle of a text that is turned to read upwards.
     pub(crate) fn text_upwards(&mut self, (x, y): (f64, f64), text: &str) {
         let _ = write!(
@@ -146,7 +152,7 @@ impl Svg {
     pub(crate) fn legend(&mut self, x: f64, y: f64, entries: &[(&'static str, &str)]) -> f64 {
         let (mut at, mut line) = (x, y);
         for (colour, word) in entries {
-            let width = 22.0 + 6.8 * word.chars().count() as f64 + 14.0;
+            let width = 36.0 + 6.8 * width(word) as f64;
             if at + width > WIDTH && at > x {
                 (at, line) = (x, line + 18.0);
             }
@@ -161,7 +167,7 @@ impl Svg {
     pub(crate) fn finish(self, title: &str, description: &str, width: f64, height: f64) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-             width=\"{width:.0}\" fill=\"currentColor\" font-size=\"12\" style=\"max-width:100%;height:auto;\
+             width=\"{width:.0}\" fill=\"currentColor\" font-size=\"12\" style=\"max-width:100%;height:auto;direction:ltr;\
              font-family:var(--jp-ui-font-family, system-ui, sans-serif);{COLOUR}\"><title>{}</title><desc>{}</desc>{}</svg>",
             escape(title),
             escape(description),
@@ -191,7 +197,7 @@ pub(crate) fn of_text(title: &str, text: &str) -> String {
     let mut longest = 0;
     for line in text.lines() {
         y += 16.0;
-        longest = longest.max(line.chars().count());
+        longest = longest.max(width(line));
         svg.text((8.0, y), Anchor::Start, Style::Code, line);
     }
     let width = (16.0 + CODE_WIDTH * longest as f64).max(WIDTH);
@@ -224,16 +230,56 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// At most `limit` characters, the middle left out.
+/// As wide as `limit` characters at most, the middle left out.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
-    let length = text.chars().count();
-    if length <= limit {
+    if width(text) <= limit {
         return text.to_owned();
     }
     let tail = limit / 3;
-    let head: String = text.chars().take(limit - tail - 1).collect();
-    let tail: String = text.chars().skip(length - tail).collect();
-    format!("{head}…{tail}")
+    let head = fitting(text.chars(), limit - tail - 1);
+    let tail: String = fitting(text.chars().rev(), tail)
+        .into_iter()
+        .rev()
+        .collect();
+    format!("{}…{tail}", head.into_iter().collect::<String>())
+}
+
+/// As many as are no wider than `limit`.
+fn fitting(characters: impl Iterator<Item = char>, limit: usize) -> Vec<char> {
+    let mut used = 0;
+    characters
+        .take_while(|character| {
+            used += columns(*character);
+            used <= limit
+        })
+        .collect()
+}
+
+/// How many columns of a terminal a text takes: about as many times the width of a Latin letter.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// Of code, in units.
+pub(crate) fn code_width(text: &str) -> f64 {
+    CODE_WIDTH * width(text) as f64
+}
+
+/// `wcwidth(3)`, for the blocks that matter: letters of East Asia and pictures are twice as wide, marks that stand
+/// above another letter take nothing.
+fn columns(character: char) -> usize {
+    match character as u32 {
+        0x300..=0x36f | 0x591..=0x5bd | 0x64b..=0x65f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0x1f300..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]
@@ -327,5 +373,8 @@ pub(crate) mod tests {
     fn the_middle_is_left_out() {
         assert_eq!(shorten("abcdefghij", 7), "abcd…ij");
         assert_eq!(shorten("abc", 7), "abc");
+        assert_eq!(shorten("長い名前です", 7), "長い…す");
+        assert_eq!(width(&shorten("長い名前です", 7)), 7);
+        assert_eq!(width("שלום a\u{301}"), 6);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::svg::{COLOUR, escape};
+use crate::svg::{COLOUR, escape, width};
 
 /// How the cells of a column look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,6 @@ impl Table {
 
     /// With the head in capitals and one line a row; nothing if there are no rows.
     pub(crate) fn text(&self) -> String {
-        let width = |text: &str| text.chars().count();
         let mut widths: Vec<usize> = self.columns.iter().map(|c| width(c.head())).collect();
         for row in &self.rows {
             if let Row::Cells(cells) | Row::Failed(cells) = row {

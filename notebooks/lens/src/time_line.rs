@@ -12,7 +12,7 @@ use crate::axis::{Axis, Unit};
 use crate::group::{GROUPS, Group};
 use crate::number;
 use crate::picture::Picture;
-use crate::svg::{Anchor, CODE_WIDTH, Style, Svg, VERMILION, WIDTH, shorten};
+use crate::svg::{Anchor, Style, Svg, VERMILION, WIDTH, code_width, shorten};
 use crate::table::{self, Column, Table};
 
 /// Threads that are shown.
@@ -55,7 +55,7 @@ pub fn time_line(trace: &Trace) -> Picture {
         .filter(|group| trace.calls().any(|call| Group::of(call) == *group))
         .map(|group| (group.colour(), group.name()))
         .collect();
-    svg.text((0.0, 14.0), Anchor::Start, Style::Bold, &title);
+    svg.title(&title);
     let top = svg.legend(LEFT, 22.0, &groups) + 4.0;
     let shown = lanes.len().min(LANES);
     let bottom = top + LANE * shown.max(1) as f64;
@@ -163,7 +163,7 @@ fn bars(svg: &mut Svg, lane: &Lane<'_>, y: f64, place: &impl Fn(Duration) -> f64
             number::duration(call.duration)
         );
         svg.rect((from, y, to - from - 0.5, 20.0), group.colour(), &tip);
-        if to - from > CODE_WIDTH * call.name.len() as f64 + 6.0 {
+        if to - from > code_width(call.name) + 6.0 {
             let middle = f64::midpoint(from, to);
             svg.text(
                 (middle, y + 14.0),
