@@ -147,13 +147,18 @@ fn draw(mounts: &[Mount]) -> Picture {
         }
     }
     let mut y = svg.legend(0.0, 22.0, &looks) + 4.0;
+    // Where the line to the next one of each depth begins.
+    let mut trunks: Vec<f64> = Vec::new();
     for (depth, mount) in tree.iter().take(ROWS) {
         let (colour, is) = mount.look();
         let x = (22.0 * *depth as f64).min(200.0);
         if *depth > 0 {
-            svg.rule((x - 12.0, y - 2.0), (x - 12.0, y + 9.0), 0.6);
+            let from = trunks.get(*depth).copied().unwrap_or(y - 5.0);
+            svg.rule((x - 12.0, from), (x - 12.0, y + 9.0), 0.6);
             svg.rule((x - 12.0, y + 9.0), (x, y + 9.0), 0.6);
         }
+        trunks.resize(*depth, y - 5.0);
+        trunks.push(y + 9.0);
         let label = shorten(&mount.point, 34);
         let width = code_width(&label) + 16.0;
         let part = if mount.root == "/" || mount.root.contains(":[") {
