@@ -2,12 +2,17 @@
 
 use crate::axis::Axis;
 use crate::picture::Picture;
-use crate::svg::{Anchor, BLUE, GREEN, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH};
+use crate::svg::{
+    Anchor, BLUE, GREEN, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, shorten, width,
+};
 use crate::table::{self, Column, Table};
 
 const LEFT: f64 = 82.0;
 const RIGHT: f64 = WIDTH - 12.0;
 const HEIGHT: f64 = 300.0;
+
+/// Characters of a name in the key.
+const NAME: usize = 60;
 
 /// Colours with dashes: lines can be told apart without colours, too.
 const LOOKS: [(&str, &str); 6] = [
@@ -51,7 +56,18 @@ pub fn lines(title: impl Into<String>, x: &Axis, y: &Axis, lines: &[Line]) -> Pi
 
     let mut svg = Svg::default();
     svg.title(&title);
-    let top = 52.0;
+    // The places of the key, in as many rows as it takes.
+    let mut keys = Vec::new();
+    let mut key = (LEFT, 36.0);
+    for line in lines {
+        let room = 54.0 + 6.8 * width(&shorten(&line.name, NAME)) as f64;
+        if key.0 + room > WIDTH && key.0 > LEFT {
+            key = (LEFT, key.1 + 18.0);
+        }
+        keys.push(key);
+        key.0 += room;
+    }
+    let top = key.1 + 16.0;
     let bottom = top + HEIGHT;
     let points = |line: &Line| -> Vec<(f64, f64)> {
         let held = line.points.iter().copied();
@@ -63,8 +79,14 @@ pub fn lines(title: impl Into<String>, x: &Axis, y: &Axis, lines: &[Line]) -> Pi
     let up = y.scale(all.iter().map(|point| point.1), bottom, top);
     across.horizontal(&mut svg, top, bottom, &scale_name(x));
     up.vertical(&mut svg, LEFT, RIGHT, &scale_name(y));
-    let mut key = LEFT;
-    for (line, (colour, dash)) in lines.iter().zip(LOOKS.into_iter().cycle()) {
+    if all.is_empty() {
+        let middle = (f64::midpoint(LEFT, RIGHT), f64::midpoint(top, bottom));
+        svg.text(middle, Anchor::Middle, Style::Faint, "there is no point");
+    }
+    for (index, (line, (key, height))) in lines.iter().zip(keys).enumerate() {
+        // The seventh has the first one's colour, and another dash.
+        let colour = LOOKS[index % LOOKS.len()].0;
+        let dash = LOOKS[(index + index / LOOKS.len()) % LOOKS.len()].1;
         let points = points(line);
         let places: Vec<_> = points
             .iter()
@@ -78,9 +100,9 @@ pub fn lines(title: impl Into<String>, x: &Axis, y: &Axis, lines: &[Line]) -> Pi
                 svg.dot(*place, 3.0, colour, true, &tip);
             }
         }
-        svg.path(&[(key, 36.0), (key + 26.0, 36.0)], colour, dash);
-        svg.text((key + 32.0, 40.0), Anchor::Start, Style::Normal, &line.name);
-        key += 32.0 + 6.8 * line.name.chars().count() as f64 + 22.0;
+        svg.path(&[(key, height), (key + 26.0, height)], colour, dash);
+        let (at, name) = ((key + 32.0, height + 4.0), shorten(&line.name, NAME));
+        svg.text(at, Anchor::Start, Style::Normal, &name);
     }
     let svg = svg.finish(&title, &text, WIDTH, bottom + 44.0);
     let table = table::folded(&rows(x, y, lines).html(&title));
