@@ -2,7 +2,7 @@
 
 use tracer::Trace;
 
-use crate::group::of_family;
+use crate::group::{GROUPS, of_family};
 use crate::number;
 use crate::picture::Picture;
 use crate::svg::{Anchor, Style, Svg, WIDTH};
@@ -37,11 +37,17 @@ pub fn summary(trace: &Trace) -> Picture {
     ]);
     let mut svg = Svg::default();
     svg.title(&title);
-    let mut y = 24.0;
+    let shown = &counts[..counts.len().min(ROWS)];
+    let groups: Vec<_> = GROUPS
+        .into_iter()
+        .filter(|group| shown.iter().any(|count| of_family(count.name) == *group))
+        .map(|group| (group.colour(), group.name()))
+        .collect();
+    let mut y = svg.legend(0.0, 22.0, &groups) + 2.0;
     let longest = counts
         .first()
         .map_or(1.0, |count| count.time.as_nanos().max(1) as f64);
-    for count in counts.iter().take(ROWS) {
+    for count in shown {
         let time = count.time.as_nanos() as f64;
         let share = if total > 0.0 { time / total } else { 0.0 };
         let errors = match count.errors {

@@ -47,7 +47,8 @@ pub fn time_line(trace: &Trace) -> Picture {
         number::things(lanes.len(), "thread"),
         number::nanoseconds_plain(end.as_nanos() as f64)
     );
-    let text = format!("{title}\n{}", rows(&lanes, begin).text());
+    let table = rows(&lanes, begin);
+    let text = format!("{title}\n{}", table.text());
 
     let mut svg = Svg::default();
     let groups: Vec<_> = GROUPS
@@ -76,6 +77,10 @@ pub fn time_line(trace: &Trace) -> Picture {
         bars(&mut svg, lane, y + 8.0, &place);
         marks(&mut svg, lane, y + 8.0, &place);
     }
+    if lanes.iter().any(|lane| !lane.marks.is_empty()) {
+        let key = "▼ signal · ○ new program · ● end";
+        svg.text((RIGHT, bottom + 35.0), Anchor::End, Style::Faint, key);
+    }
     let mut height = bottom + 44.0;
     if lanes.len() > shown {
         let more = format!("{} more threads are not shown", lanes.len() - shown);
@@ -83,7 +88,7 @@ pub fn time_line(trace: &Trace) -> Picture {
         height += 18.0;
     }
     let svg = svg.finish(&title, &text, WIDTH, height);
-    let html = table::page(&svg);
+    let html = table::page(&format!("{svg}{}", table::folded(&table.html(&title))));
     Picture::new(title, text, svg, html)
 }
 
