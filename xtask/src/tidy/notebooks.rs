@@ -48,6 +48,9 @@ pub(super) fn check(course: &Course, problems: &mut Vec<String>) {
     claims(course, &notebooks, problems);
     for (stem, cells) in &notebooks {
         machine_specific(stem, cells, problems);
+        if !stem.starts_with("00") {
+            beginning(stem, cells, problems);
+        }
         let number = stem.get(..2).unwrap_or_default();
         let own = |exercise: &&Exercise| exercise.number().trim_start_matches("ch") == number;
         for exercise in course.exercises.iter().filter(own) {
@@ -143,6 +146,18 @@ fn machine_specific(stem: &str, cells: &[Cell], problems: &mut Vec<String>) {
                     cell.id
                 ));
             }
+        }
+    }
+}
+
+/// What a chapter takes stands in its first cell, a list item each: lines alone would flow into one paragraph.
+fn beginning(stem: &str, cells: &[Cell], problems: &mut Vec<String>) {
+    let first = cells.first().map_or("", |cell| &cell.text);
+    for begin in ["- **Time**: ", "- **Machine**: ", "- **Run** "] {
+        if !first.lines().any(|line| line.starts_with(begin)) {
+            problems.push(format!(
+                "notebooks/{stem}.ipynb: no line of its first cell begins with {begin:?}"
+            ));
         }
     }
 }
@@ -300,6 +315,22 @@ mod tests {
                 "notebooks/n.ipynb: gone.ipynb leads nowhere",
                 "notebooks/n.ipynb: no section #there"
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_chapter_takes_is_a_list() {
+        let begins = |text: &str| {
+            let mut problems = Vec::new();
+            beginning("01", &[cell("a", false, text)], &mut problems);
+            problems
+        };
+        let list = "# T\n- **Time**: 1 h.\n- **Machine**: any.\n- **Run** the cells.";
+        assert_eq!(begins(list), [""; 0]);
+        let flowing = list.replace("- **Machine**", "**Machine**");
+        assert_eq!(
+            begins(&flowing),
+            ["notebooks/01.ipynb: no line of its first cell begins with \"- **Machine**: \""]
         );
     }
 
