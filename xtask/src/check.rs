@@ -43,6 +43,7 @@ pub(crate) fn run(course: &Course, flags: &Check) -> Result<u8> {
     };
     let graded = grade::grade(course, &exercises, &how, &mut store, watcher);
     if interrupt::requested() && graded.is_err() {
+        eprintln!("  interrupted; what had been graded before is kept");
         return Ok(exit_code::INTERRUPTED);
     }
     let mut document = graded?;

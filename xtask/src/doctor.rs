@@ -41,13 +41,13 @@ pub(crate) fn run(root: &Path, course: Result<Course>, flags: &Doctor) -> Result
     println!();
     // Whatever the machine can do, the list comes first.
     course?;
-    let complete = tools.iter().all(|(_, version)| version.is_some());
+    let complete = tools.iter().all(|(_, version)| version.is_some()) && free(root) >= GRADING;
     println!(
         "  {}",
         if complete {
             "ready: cargo xtask check"
         } else {
-            "install what is missing, then: cargo xtask check"
+            "mend what is missing, then: cargo xtask check"
         }
     );
     Ok(exit_code::PASSED)
@@ -177,6 +177,10 @@ fn advice(tool: &str) -> String {
     }
 }
 
+/// Room that grading takes, and the notebooks beside it, in MiB.
+const GRADING: u64 = 512;
+const NOTEBOOKS: u64 = 2560;
+
 /// What else a day with the course needs, and what to do where it is short: name, state, advice.
 fn surroundings(root: &Path) -> Vec<(&'static str, String, Option<String>)> {
     let (disk, shared) = (free(root), free(Path::new("/dev/shm")));
@@ -185,7 +189,7 @@ fn surroundings(root: &Path) -> Vec<(&'static str, String, Option<String>)> {
         (
             "disk",
             format!("{:.1} GB free", disk as f64 / 1024.0),
-            (disk < 3072).then(|| {
+            (disk < GRADING + NOTEBOOKS).then(|| {
                 "grading takes 0.5 GB, the notebooks 2.5 GB more: make room, or set CARGO_TARGET_DIR to another disk".into()
             }),
         ),

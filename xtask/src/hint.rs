@@ -63,6 +63,9 @@ pub(crate) fn run(course: &Course, flags: &Hint) -> Result<u8> {
             In(DIM, "next hint:"),
             exercise.slug
         );
+    } else {
+        let last = "that was the last hint; once it passes, one way to do it:";
+        println!("  {} cargo xtask solution {}", In(DIM, last), exercise.slug);
     }
     store.hints_shown(&exercise.target(), tier)?;
     Ok(exit_code::PASSED)

@@ -258,7 +258,8 @@ impl Git<'_> {
         let remote = upstream.split('/').next().unwrap_or("origin").to_owned();
         self.bytes(&["fetch", "--quiet", &remote])
             .map_err(|failure| {
-                failure.next("is there a network? then `cargo xtask update` again")
+                failure
+                    .next("mend what git says, a network perhaps; then `cargo xtask update` again")
             })?;
         Ok(upstream)
     }
