@@ -9,6 +9,7 @@ use crate::proc::Pid;
 use crate::process_tree;
 use crate::svg::{
     Anchor, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, code_width, shorten,
+    shorten_path,
 };
 use crate::table::{self, Column, Table};
 
@@ -175,7 +176,7 @@ fn draw(processes: &[Process]) -> Picture {
     for thing in &things {
         let (fill, kind) = colour(thing);
         let y = place(thing);
-        let label = shorten(thing, 42);
+        let label = shorten_path(thing, 42);
         let width = code_width(&label) + 16.0;
         svg.rect((RIGHT, y - 11.0, width, 22.0), fill, kind);
         let at = (RIGHT + 8.0, y + 4.0);
@@ -222,7 +223,7 @@ fn rows(processes: &[Process]) -> Table {
                 process.name.clone(),
                 held.fd.to_string(),
                 held.verb().to_owned(),
-                shorten(&held.target, 60),
+                shorten_path(&held.target, 60),
                 others.join(", "),
             ]);
         }

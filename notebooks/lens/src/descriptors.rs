@@ -143,7 +143,7 @@ fn draw(title: &str, entries: &[Entry]) -> Picture {
     for entry in entries.iter().take(ROWS) {
         table.row([
             entry.fd.to_string(),
-            svg::shorten(&entry.target, 70),
+            svg::shorten_path(&entry.target, 70),
             entry.flags.clone(),
             entry.offset.clone(),
             entry

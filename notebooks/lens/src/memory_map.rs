@@ -7,6 +7,7 @@ use crate::picture::Picture;
 use crate::proc::{self, Pid};
 use crate::svg::{
     Anchor, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Style, Svg, VERMILION, WIDTH, shorten,
+    shorten_path,
 };
 use crate::table::{self, Column, Table};
 
@@ -227,7 +228,7 @@ fn draw(title: &str, areas: &[Area]) -> Picture {
             (624.0, y + 12.0),
             Anchor::Start,
             Style::Normal,
-            &shorten(name, 32),
+            &shorten_path(name, 32),
         );
         y += 19.0;
         table.row([
@@ -236,7 +237,7 @@ fn draw(title: &str, areas: &[Area]) -> Picture {
             number::bytes(size),
             area.permissions(),
             kind.to_owned(),
-            shorten(&area.name, 80),
+            shorten_path(&area.name, 80),
         ]);
     }
     let text = format!("{title}\n{}", table.text());

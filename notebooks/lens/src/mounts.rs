@@ -8,7 +8,7 @@ use crate::number;
 use crate::picture::Picture;
 use crate::proc::{self, Pid};
 use crate::svg::{
-    Anchor, BLUE, GREEN, GREY, ORANGE, PURPLE, Style, Svg, WIDTH, code_width, shorten,
+    Anchor, BLUE, GREEN, GREY, ORANGE, PURPLE, Style, Svg, WIDTH, code_width, shorten, shorten_path,
 };
 use crate::table::{self, Column, Table};
 
@@ -159,7 +159,7 @@ fn draw(mounts: &[Mount]) -> Picture {
         }
         trunks.resize(*depth, y - 5.0);
         trunks.push(y + 9.0);
-        let label = shorten(&mount.point, 34);
+        let label = shorten_path(&mount.point, 34);
         let width = code_width(&label) + 16.0;
         let part = if mount.root == "/" || mount.root.contains(":[") {
             String::new()

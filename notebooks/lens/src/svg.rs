@@ -244,6 +244,17 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
     format!("{}…{tail}", head.into_iter().collect::<String>())
 }
 
+/// The same of a path, whose last name is what tells it from others: that is kept whole if there is room.
+pub(crate) fn shorten_path(path: &str, limit: usize) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, name)) if width(path) > limit && width(name) + 8 <= limit => {
+            let head = fitting(folder.chars(), limit - width(name) - 2);
+            format!("{}…/{name}", head.into_iter().collect::<String>())
+        }
+        _ => shorten(path, limit),
+    }
+}
+
 /// As many as are no wider than `limit`.
 fn fitting(characters: impl Iterator<Item = char>, limit: usize) -> Vec<char> {
     let mut used = 0;
@@ -376,5 +387,9 @@ pub(crate) mod tests {
         assert_eq!(shorten("長い名前です", 7), "長い…す");
         assert_eq!(width(&shorten("長い名前です", 7)), 7);
         assert_eq!(width("שלום a\u{301}"), 6);
+        let library = "/usr/lib/x86_64-linux-gnu/libc.so.6";
+        assert_eq!(shorten_path(library, 20), "/usr/lib/…/libc.so.6");
+        assert_eq!(shorten_path(library, 12), "/usr/li…so.6");
+        assert_eq!(shorten_path("/tmp/a", 6), "/tmp/a");
     }
 }
