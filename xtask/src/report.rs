@@ -153,7 +153,8 @@ const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; } p.quiet, td.quiet { color: var(--quiet); }
-table { border-collapse: collapse; width: 100%; table-layout: fixed; } th { width: 5.5rem; } th:first-child { width: auto; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; } th { width: 4.8rem; } th:nth-child(2) { width: 6rem; }
+th:first-child { width: auto; } td:first-child { overflow-wrap: anywhere; }
 th { text-align: left; font-weight: normal; color: var(--quiet); }
 td, th { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -193,14 +194,17 @@ fn html(page: &Page) -> String {
             let _ = writeln!(
                 text,
                 "<tr><td><b>{}</b> <span title=\"difficulty {} of 5\">{}</span><br>{}\
-                 <td>{result}<td class=\"number\">{}/{}<td class=\"number\">{}\
+                 <td>{result}<td class=\"number\">{}<td class=\"number\">{}\
                  <td class=\"number\">{}<td class=\"number\">{}",
                 escaped(&row.slug),
                 row.difficulty,
                 list::stars(row.difficulty),
-                escaped(&row.title),
-                row.passed,
-                row.stages,
+                with_code(&row.title),
+                // How many there are is known once it was graded.
+                match row.stages {
+                    0 => "–".to_owned(),
+                    stages => format!("{}/{stages}", row.passed),
+                },
                 row.attempts,
                 row.hints,
                 time(row.seconds),
@@ -210,6 +214,17 @@ fn html(page: &Page) -> String {
     }
     text.push_str("</html>\n");
     text
+}
+
+/// What stands in backquotes is code.
+fn with_code(title: &str) -> String {
+    let parts = title.split('`').enumerate();
+    parts
+        .map(|(index, part)| match index % 2 {
+            0 => escaped(part),
+            _ => format!("<code>{}</code>", escaped(part)),
+        })
+        .collect()
 }
 
 /// The chapters as rows, the exercises as squares: filled by the stages that are done.
@@ -233,6 +248,13 @@ fn picture(page: &Page) -> String {
             y + SIDE - 6,
             escaped(&chapter.title)
         );
+        if chapter.exercises.is_empty() {
+            let _ = writeln!(
+                text,
+                "<text x=\"{LEFT}\" y=\"{}\" fill-opacity=\".6\">not written yet</text>",
+                y + SIDE - 6
+            );
+        }
         for (column, exercise) in chapter.exercises.iter().enumerate() {
             let x = LEFT + column * (SIDE + GAP);
             let (colour, done) = if exercise.solved {
@@ -280,7 +302,7 @@ mod tests {
     use crate::verdict::Tested;
 
     const LIST: &str = "[chapters]\nch01_one = \"One & <two>\"\nch02_two = \"Two\"\n\
-        [[exercise]]\nchapter = \"ch01_one\"\nslug = \"write\"\ntitle = \"Who \\\"writes\\\"?\"\n\
+        [[exercise]]\nchapter = \"ch01_one\"\nslug = \"write\"\ntitle = \"Who `writes` \\\"<\\\"?\"\n\
         difficulty = 2\nminutes = 5\nlimit_seconds = 5\n";
 
     #[test]
@@ -300,6 +322,8 @@ mod tests {
             "ch01 · One &amp; &lt;two&gt;",
             "ch02 · Two",
             "write: 1 of 2 stages",
+            "Who <code>writes</code> &quot;&lt;&quot;?",
+            "not written yet",
             "<td>failed<td class=\"number\">1/2<td class=\"number\">1",
         ] {
             assert!(text.contains(words), "no {words:?} in\n{text}");
