@@ -330,7 +330,7 @@ fn picture(buffer: &ratatui::buffer::Buffer) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
          font-family=\"ui-monospace, Menlo, Consolas, monospace\" font-size=\"14\">\n\
-         <title>cargo xtask watch: a verdict, as a sentence and as a difference</title>\n\
+         <title>cargo xtask watch: the stages of an exercise, what the world saw, and what to press</title>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#12161c\"/>\n"
     );
     for row in 0..rows {
