@@ -51,7 +51,7 @@ use std::io;
 /// start until it ended or stopped: it is stopped when none of its processes runs any more, but not all have
 /// ended. Then the shell is the foreground again. If the job was stopped, or its last command was
 /// killed by a signal, the shell writes a newline (the cursor stands behind `^Z`), and gives the terminal the
-/// modes back that it had when the job came to the foreground, tcgetattr(3); if it exited, its
+/// modes back that it had before the job could change them, tcgetattr(3); if it exited, its
 /// modes stay, as is `stty`'s purpose.
 ///
 /// **Status.** `$?` is at first 0; after a foreground job the exit status of its last command, 128 + n if
@@ -65,7 +65,8 @@ use std::io;
 /// `[N] STATE TEXT`: `Running`, `Stopped`, or `Done` and the status; then the line, without `&` and the blanks
 /// around. `[1] Stopped cat | wc -l`, `[2] Done 143 sleep 60`. All that ended has been waited for by then.
 ///
-/// **Builtins**, in a line of one command without `&` (elsewhere, names like any other). `$?` is 0, or 1 after a message:
+/// **Builtins**, in a line of one command without `&` (elsewhere, names like any other). `$?` is 0, after `fg` the
+/// job's, or 1 after a message:
 /// - `exit [N]`; `cd DIR`;
 /// - `jobs` writes `[N] STATE TEXT` of each, as it is at this moment, also if it was continued by others;
 /// - `fg [%N]` writes TEXT, and takes the job to the foreground. It goes on if it was stopped;

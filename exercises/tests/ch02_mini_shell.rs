@@ -508,6 +508,21 @@ fn no_race_between_shell_and_child() {
         shell.keys(b"exit 0\n");
         assert_eq!(shell.end(), 0, "what shell returns after `exit 0`");
     }
+    // The shell comes late, and the job, or a part of it, has changed the modes by then.
+    for (call, nth, line) in [
+        ("setpgid", 1, "sh -c 'stty -echo; kill -KILL $$'"),
+        ("setpgid", 2, "sh -c 'stty -echo; kill -KILL $$'"),
+        ("pipe", 2, "stty -echo | true | sh -c 'kill -KILL $$'"),
+    ] {
+        let late = Fault::new(call, pause).nth(nth);
+        let mut shell = Session::start_in(Child::new().fault(late));
+        shell.line(line);
+        assert!(
+            echoes(&mut shell),
+            "a job turned the echo off before the shell had asked for the modes, and was killed: \
+             nobody sees what is typed at the prompt"
+        );
+    }
     // Everybody is late with tcsetpgrp(3), an ioctl(2).
     let late = Fault::new("ioctl", Action::Delay(Duration::from_millis(50))).always();
     let mut shell = Session::start_in(Child::new().fault(late));

@@ -40,7 +40,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigHandler, Signal, killpg, signal};
-use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{
     ForkResult, Pid, dup2_stdin, dup2_stdout, execvp, fork, getpgrp, pipe2, setpgid, tcgetpgrp,
     tcsetpgrp,
@@ -62,7 +62,7 @@ use nix::unistd::{
 /// start until it ended or stopped: it is stopped when none of its processes runs any more, but not all have
 /// ended. Then the shell is the foreground again. If the job was stopped, or its last command was
 /// killed by a signal, the shell writes a newline (the cursor stands behind `^Z`), and gives the terminal the
-/// modes back that it had when the job came to the foreground, tcgetattr(3); if it exited, its
+/// modes back that it had before the job could change them, tcgetattr(3); if it exited, its
 /// modes stay, as is `stty`'s purpose.
 ///
 /// **Status.** `$?` is at first 0; after a foreground job the exit status of its last command, 128 + n if
@@ -76,7 +76,8 @@ use nix::unistd::{
 /// `[N] STATE TEXT`: `Running`, `Stopped`, or `Done` and the status; then the line, without `&` and the blanks
 /// around. `[1] Stopped cat | wc -l`, `[2] Done 143 sleep 60`. All that ended has been waited for by then.
 ///
-/// **Builtins**, in a line of one command without `&` (elsewhere, names like any other). `$?` is 0, or 1 after a message:
+/// **Builtins**, in a line of one command without `&` (elsewhere, names like any other). `$?` is 0, after `fg` the
+/// job's, or 1 after a message:
 /// - `exit [N]`; `cd DIR`;
 /// - `jobs` writes `[N] STATE TEXT` of each, as it is at this moment, also if it was continued by others;
 /// - `fg [%N]` writes TEXT, and takes the job to the foreground. It goes on if it was stopped;
@@ -189,7 +190,8 @@ impl Shell {
                     Ok(mut job) => {
                         println!("{}", job.text);
                         job.set_stopped_running();
-                        self.wait_in_foreground(job, true)?;
+                        let modes = tcgetattr(io::stdin())?;
+                        self.wait_in_foreground(job, &modes, true)?;
                     }
                     Err(reason) => self.builtin(Err(reason)),
                 },
@@ -224,6 +226,8 @@ impl Shell {
     /// Starts a pipeline. The terminal, if it is to have it, is given by whoever comes first.
     fn start(&mut self, line: Line) -> io::Result<()> {
         let number = self.jobs.last().map_or(1, |job| job.number + 1);
+        // Once it has been forked, the job may change them before the shell does anything.
+        let modes = tcgetattr(io::stdin())?;
         let mut job = Job {
             number,
             group: Pid::from_raw(0),
@@ -261,13 +265,12 @@ impl Shell {
             self.status = 0;
             return Ok(());
         }
-        self.wait_in_foreground(job, false)
+        self.wait_in_foreground(job, &modes, false)
     }
 
     /// The job is the foreground until it has ended or stopped.
-    fn wait_in_foreground(&mut self, mut job: Job, go_on: bool) -> io::Result<()> {
+    fn wait_in_foreground(&mut self, mut job: Job, modes: &Termios, go_on: bool) -> io::Result<()> {
         let terminal = io::stdin();
-        let modes = tcgetattr(&terminal)?;
         // The child did it, too. An error means that all of the group have ended by now.
         let _ = tcsetpgrp(&terminal, job.group);
         if go_on {
@@ -288,7 +291,7 @@ impl Shell {
         tcsetpgrp(&terminal, getpgrp())?;
         let state = job.state();
         if let State::Stopped(_) | State::Killed(_) = state {
-            tcsetattr(&terminal, SetArg::TCSADRAIN, &modes)?;
+            tcsetattr(&terminal, SetArg::TCSADRAIN, modes)?;
             println!();
         }
         self.status = state.status();
