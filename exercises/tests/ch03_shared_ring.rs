@@ -16,9 +16,11 @@ use libc::{EAGAIN, EBUSY, EINVAL, EPERM, SIGKILL};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
-use observe::{Action, Child, Errno, Failure, Fault, Process, Started, assert_seen, errno, needs};
+use observe::{
+    Action, Child, End, Errno, Failure, Fault, Process, Run, Started, assert_seen, errno, needs,
+};
 use shared_ring::{Consumer, Producer, create};
-use sharing::{Line, PATIENCE, between, made_in_a_child, marked, wakes};
+use sharing::{Line, PATIENCE, Tally, between, made_in_a_child, marked, wakes};
 
 #[test]
 fn items_come_out_in_order() {
@@ -29,22 +31,35 @@ fn items_come_out_in_order() {
     for capacity in [1, 64] {
         let ring = ring(capacity);
         let count = if capacity == 1 { 2000 } else { COUNT };
-        let producer = child(&ring).start(|| {
+        let (pushed, popped) = (Tally::new(), Tally::new());
+        // Longer than the consumer: of one that waits for ever the producer is no part.
+        let producer = child(&ring).limit(2 * PATIENCE).start(|| {
             let mut producer = errno(Producer::attach(ring.as_fd()))?;
-            (0..count).try_for_each(|at| errno(producer.push(item(at))))
+            (0..count).try_for_each(|at| {
+                errno(producer.push(item(at)))?;
+                pushed.one_more();
+                Ok(())
+            })
         });
         let consumer = child(&ring).run(|| {
             let mut consumer = errno(Consumer::attach(ring.as_fd()))?;
             // No more than there are: what comes then is another stage's.
             for at in 0..count {
                 match errno(consumer.pop())? {
-                    Some(got) if got == item(at) => {}
+                    Some(got) if got == item(at) => popped.one_more(),
                     got => return Ok(Some((at, got))),
                 }
             }
             Ok::<_, Failure>(None)
         });
-        let wrong = well("pop, or attach before it,", consumer.returned());
+        let consumer = came_back(consumer, || {
+            let (pushed, popped) = (pushed.get(), popped.get());
+            format!(
+                "of a ring for {capacity}, {pushed} of {count} items had been pushed and {popped} had come out, \
+                 and the next pop had not come back within {PATIENCE:?}"
+            )
+        });
+        let wrong = well("pop, or attach before it,", consumer);
         if let Some((at, got)) = wrong {
             panic!(
                 "of a ring for {capacity}, item {at} was {:#x}, and {} came out",
@@ -188,7 +203,11 @@ fn dropped_end_is_none_and_epipe() {
         let mut consumer = errno(Consumer::attach(ring_1.as_fd()))?;
         Ok::<_, Failure>([(); 4].map(|()| errno(consumer.pop())))
     });
-    let popped = well("Consumer::attach", popped.returned());
+    let popped = came_back(popped, || {
+        "2 items were pushed, their producer was dropped, and one of 4 pops never came back"
+            .to_owned()
+    });
+    let popped = well("Consumer::attach", popped);
     let ring_2 = ring(4);
     let come_and_gone = child(&ring_2).run(|| errno(Consumer::attach(ring_2.as_fd())).map(drop));
     well("Consumer::attach", come_and_gone.returned());
@@ -202,13 +221,17 @@ fn dropped_end_is_none_and_epipe() {
     let consumer = asleep(consumer, "pop from a ring without a producer");
     let come_and_gone = child(&ring_3).run(|| errno(Producer::attach(ring_3.as_fd())).map(drop));
     well("Producer::attach", come_and_gone.returned());
-    let slept = consumer.wait().returned();
+    let slept = came_back(consumer.wait(), || {
+        "a pop slept when the producer was dropped, and never came back".to_owned()
+    });
     let ring_4 = ring(4);
     let producer = child(&ring_4).start(|| fill(&ring_4, 5));
     let producer = asleep(producer, "push into a full ring");
     let come_and_gone = child(&ring_4).run(|| errno(Consumer::attach(ring_4.as_fd())).map(drop));
     well("Consumer::attach", come_and_gone.returned());
-    let full = producer.wait().returned();
+    let full = came_back(producer.wait(), || {
+        "a push slept when the consumer was dropped, and never came back".to_owned()
+    });
     assert_seen!(
         "ch03_shared_ring__dropped",
         [
@@ -240,7 +263,16 @@ fn whoever_waits_sleeps_and_is_woken() {
     }
     const ROUNDS: u64 = 8;
     let ring = &ring(4);
-    let consumer = child(ring).start(|| take(ring, ROUNDS));
+    let popped = Tally::new();
+    let consumer = child(ring).limit(2 * PATIENCE).start(|| {
+        let mut consumer = errno(Consumer::attach(ring.as_fd()))?;
+        let mut right = 0;
+        for at in 0..ROUNDS {
+            right += u64::from(errno(consumer.pop())? == Some(item(at)));
+            popped.one_more();
+        }
+        Ok(Some(right))
+    });
     let consumer = asleep(consumer, "pop from an empty ring");
     if !needs("ptrace") {
         return;
@@ -265,7 +297,12 @@ fn whoever_waits_sleeps_and_is_woken() {
     let run = producer.wait();
     let calls = run.calls.clone();
     well("push to a consumer that waits", run.returned());
-    let taken = consumer.wait().returned();
+    let taken = came_back(consumer.wait(), || {
+        format!(
+            "{ROUNDS} items were pushed one by one, {} came out, and the next pop never came back",
+            popped.get()
+        )
+    });
     assert!(
         taken == Ok(Some(ROUNDS)),
         "{ROUNDS} items were pushed one by one, and pop {}",
@@ -396,7 +433,9 @@ fn item_that_comes_just_before_the_sleep_is_seen() {
     let in_time = consumer.process().is_ok_and(|process| process.stopped());
     let run = consumer.wait();
     let calls = run.calls.clone();
-    let popped = run.returned();
+    let popped = came_back(run, || {
+        "5 was pushed while the consumer was about to sleep, and pop never came back".to_owned()
+    });
     well("push", pushed);
     assert!(
         popped == Ok(Some(5)),
@@ -443,7 +482,11 @@ fn crash_of_one_side_is_seen_by_the_other() {
     line.hears();
     producer.signal(SIGKILL).unwrap();
     drop(producer);
-    let streamed = well("Consumer::attach", consumer.wait().returned());
+    let streamed = came_back(consumer.wait(), || {
+        "a producer was killed in the middle of its work, and the consumer's pop never came back"
+            .to_owned()
+    });
+    let streamed = well("Consumer::attach", streamed);
 
     // The producer, while the consumer sleeps.
     let quiet = ring(4);
@@ -457,7 +500,9 @@ fn crash_of_one_side_is_seen_by_the_other() {
     let consumer = child(&quiet).start(|| take(&quiet, 1));
     let consumer = asleep(consumer, "pop from an empty ring");
     producer.signal(SIGKILL).unwrap();
-    let slept = consumer.wait().returned();
+    let slept = came_back(consumer.wait(), || {
+        "a producer was killed while the consumer slept, and pop never came back".to_owned()
+    });
 
     // The producer, which nobody has waited for.
     let family = ring(4);
@@ -475,7 +520,11 @@ fn crash_of_one_side_is_seen_by_the_other() {
         waitpid(producer, None).unwrap();
         Ok::<_, Failure>(popped)
     });
-    let zombie = well("Consumer::attach", zombie.returned());
+    let zombie = came_back(zombie, || {
+        "a producer was killed after item 0, nobody waited for it, and one of 2 pops never came back"
+            .to_owned()
+    });
+    let zombie = well("Consumer::attach", zombie);
 
     // The consumer, while the producer sleeps.
     let full = ring(4);
@@ -489,7 +538,9 @@ fn crash_of_one_side_is_seen_by_the_other() {
     let producer = child(&full).start(|| fill(&full, 5));
     let producer = asleep(producer, "push into a full ring");
     consumer.signal(SIGKILL).unwrap();
-    let pushed = producer.wait().returned();
+    let pushed = came_back(producer.wait(), || {
+        "a consumer was killed while the producer slept, and push never came back".to_owned()
+    });
 
     assert_seen!(
         "ch03_shared_ring__crashed",
@@ -584,6 +635,13 @@ fn crash(producer: io::Result<Producer>) -> ! {
         libc::kill(libc::getpid(), status);
         libc::_exit(1)
     }
+}
+
+/// The value; of a side that waits for ever, where that was.
+#[track_caller]
+fn came_back<T>(run: Run<T>, stuck: impl FnOnce() -> String) -> T {
+    assert!(!matches!(run.end, End::TimedOut(_)), "{}", stuck());
+    run.returned()
 }
 
 /// What must not fail for the test to go on.

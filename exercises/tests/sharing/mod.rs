@@ -1,10 +1,13 @@
 //! What the tests of shared memory stand on: processes that wait for each other without it, and what they ask the kernel.
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use observe::{Calls, Child, Failure};
 
@@ -77,6 +80,30 @@ impl Line {
 impl AsRawFd for Line {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+/// How far a child has come: a count in memory that it shares with the test, which outlives it.
+#[derive(Clone, Copy)]
+pub struct Tally(&'static AtomicU64);
+
+impl Tally {
+    pub fn new() -> Tally {
+        let length = NonZeroUsize::new(size_of::<AtomicU64>()).unwrap();
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, which nothing else knows and nobody ends; it is zeros, which is a counter at 0.
+        Tally(unsafe {
+            let shared = mmap_anonymous(None, length, access, MapFlags::MAP_SHARED).unwrap();
+            shared.cast().as_ref()
+        })
+    }
+
+    pub fn one_more(self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
