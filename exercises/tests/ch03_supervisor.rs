@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use libc::{EINVAL, ENOENT, SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use observe::{Descriptor, Errno, Process, assert_seen};
+use observe::{Descriptor, End, Errno, Process, assert_seen};
 use supervising::{LONG, QUICK, Site, gone, kill};
 use supervisor::{Pace, supervise};
 
@@ -82,19 +82,32 @@ fn config_that_is_wrong_starts_nobody() {
         ("is not there", None, ENOENT),
         (
             "has a name without a program",
-            Some(format!("{web}mail\n")),
+            Some(format!("{web}mail\n").into_bytes()),
             EINVAL,
         ),
-        ("has a name twice", Some(format!("{web}{web}")), EINVAL),
+        (
+            "has a name twice",
+            Some(format!("{web}{web}").into_bytes()),
+            EINVAL,
+        ),
+        (
+            "is not UTF-8",
+            Some([web.as_bytes(), b"caf\xe9 /bin/true\n"].concat()),
+            EINVAL,
+        ),
     ];
     for (what, config, expected) in cases {
         if let Some(config) = config {
             site.config(&config);
         }
-        let child = site.child().limit(Duration::from_secs(10));
-        let ended = child.run(|| site.supervise(QUICK)).returned();
         let expected = Errno(expected);
-        match ended {
+        let child = site.child().limit(Duration::from_secs(10));
+        let run = child.run(|| site.supervise(QUICK));
+        assert!(
+            !matches!(run.end, End::TimedOut(_)),
+            "supervise went to work with a config that {what}, instead of failing with {expected}"
+        );
+        match run.returned() {
             Ok(()) => {
                 panic!("supervise returned Ok for a config that {what}, instead of {expected}")
             }
@@ -335,7 +348,7 @@ fn sighup_changes_only_what_is_not_the_same() {
     }
 
     let fresh = site.worker("fresh", UP, "new");
-    site.config(&[&*fresh, &stays, &same, &new, &slower].concat());
+    site.config([&*fresh, &stays, &same, &new, &slower].concat());
     supervisor.signal(SIGHUP);
     let mut most = 0;
     let mut watch = || {

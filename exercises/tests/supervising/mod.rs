@@ -69,7 +69,7 @@ impl Site {
     }
 
     /// Puts another config in the place of the one that is there.
-    pub fn config(&self, text: &str) {
+    pub fn config(&self, text: impl AsRef<[u8]>) {
         let file = self.scratch.write("new", text);
         fs::rename(file, self.path("config")).unwrap();
     }
