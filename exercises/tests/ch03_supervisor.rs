@@ -5,6 +5,7 @@
 #[cfg_attr(not(feature = "solutions"), path = "../ch03_signals_ipc/supervisor.rs")]
 mod supervisor;
 
+mod sleeping;
 mod supervising;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use libc::{EINVAL, ENOENT, SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use observe::{Descriptor, End, Errno, Process, assert_seen};
+use sleeping::{asleep, switches};
 use supervising::{LONG, QUICK, Site, gone, kill};
 use supervisor::{Pace, supervise};
 
@@ -70,6 +72,14 @@ fn workers_run_as_the_config_says() {
             format!("blocked signals: {:?}", sleeper.signals.blocked),
             format!("ignored signals: {:?}", sleeper.signals.ignored),
         ]
+    );
+    let pid = supervisor.process().map_or(0, |process| process.pid);
+    supervisor.until("a moment in which supervise sleeps", || asleep(pid));
+    let before = switches(pid, pid);
+    sleep(Duration::from_millis(300));
+    assert!(
+        before == switches(pid, pid),
+        "nothing happened, and supervise woke all the same: it looks now and then"
     );
     supervisor.end();
 }

@@ -43,6 +43,7 @@ pub struct Pace {
 /// **Workers.** Each has one process at any time, never two. Its stdin is /dev/null, stdout and stderr are
 /// one pipe to the supervisor; no other descriptor is open, no signal blocked or ignored. When it ends, no
 /// matter how, it is waited for and started again, at the [`Pace`]; meanwhile the others are cared for.
+/// While nothing happens, and nothing is due, the supervisor sleeps: it does not look now and then.
 /// One that can't be started (no such program) is treated as if it had ended at once, and a line of the log
 /// that begins with `supervisor: ` names it.
 ///
