@@ -104,6 +104,7 @@ fn status_is_that_of_the_last_command() {
         ("false | true", false),
         ("true | sh -c 'exit 3'", false),
         ("no-such-program | true", true),
+        ("exit 3 | true", true),
         ("jobs", false),
     ] {
         let shown = shell.line(line);
@@ -308,7 +309,11 @@ fn ctrl_z_stops_the_job_and_fg_goes_on() {
     );
     // A second time, with two of them: the largest number is meant.
     shell.keys(CTRL_Z);
-    shell.prompt();
+    let shown = shell.prompt();
+    assert!(
+        shown.ends_with("\n[1] Stopped cat | cat\n"),
+        "a job was stopped once more, and the terminal shows {shown:?}"
+    );
     shell.keys(b"sleep 50\n");
     shell.running(&["sleep"]);
     shell.keys(CTRL_Z);
