@@ -17,7 +17,8 @@ use observe::{
     Action, Calls, Child, End, Errno, Failure, Fault, assert_failed, assert_seen, errno,
 };
 use std::collections::BTreeMap;
-use std::thread::scope;
+use std::thread::{scope, sleep};
+use std::time::Duration;
 use volumes::{CHUNK, DEVICE, Disks, EXTENT, Model, Row, Transfer, chunks, pieces, size};
 
 const READS: [&str; 2] = ["pread", "preadv"];
@@ -492,6 +493,55 @@ fn grows_while_a_device_works() {
     }
     model.write(&rows, &bytes, 100);
     disks.assert_as("written while the volume grew", &model);
+}
+
+#[test]
+fn two_grow_at_the_same_time() {
+    if !observe::needs("ptrace") {
+        return;
+    }
+    let rows = [Linear('a', 0, 1), Linear('b', 0, 1), Linear('c', 0, 1)];
+    // One is held up where it asks for a device's size or number, until the other has grown the volume or waits for it.
+    for nth in 1..=4 {
+        let disks = Disks::new();
+        let (grown, size_after) = Child::new()
+            .fault(Fault::new("stat", Action::Signal(libc::SIGUSR1)).nth(nth))
+            .run(|| {
+                observe::region::end();
+                let volume = disks.volume(&rows[..1]);
+                let mut gate = Gate::shut();
+                let grow = |name| {
+                    let layout = Layout::Linear(disks.area(name, 0));
+                    errno(volume.grow(layout, 1))
+                };
+                observe::region::begin();
+                let grown = scope(|scope| {
+                    let one = scope.spawn(|| grow('b'));
+                    gate.reached(|| one.is_finished());
+                    let other = scope.spawn(|| grow('c'));
+                    for _ in 0..20 {
+                        if other.is_finished() {
+                            break;
+                        }
+                        sleep(Duration::from_millis(5));
+                    }
+                    gate.open();
+                    [one.join().unwrap(), other.join().unwrap()]
+                });
+                observe::region::end();
+                (grown, volume.size())
+            })
+            .returned();
+        for result in grown {
+            if let Err(failure) = result {
+                panic!("two threads grew a volume at the same time, and one failed with {failure}");
+            }
+        }
+        assert!(
+            size_after == size(&rows),
+            "two threads grew a volume of {EXTENT} bytes at the same time by {EXTENT} each, and it has {size_after}"
+        );
+    }
 }
 
 /// What must be returned: a count or an errno.

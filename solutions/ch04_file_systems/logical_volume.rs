@@ -71,7 +71,8 @@ impl LogicalVolume {
     /// Puts `extents` more extents at the volume's end.
     ///
     /// What was there stays where it is, and may be read and written meanwhile: this waits for no read and
-    /// for no write, and none waits for it. When it has returned, every thread can use the new bytes.
+    /// for no write, and none waits for it. When it has returned, every thread can use the new bytes. Two
+    /// threads that grow it at the same time both get theirs.
     ///
     /// # Errors
     /// The volume is as it was.
