@@ -59,6 +59,10 @@ class Values(unittest.TestCase):
             run = self.kernel.run(code)
             self.assertEqual((run.status, [kind for kind, _ in run.outputs]), ("ok", ["execute_input"]), run.summary())
 
+    def test_a_value_that_never_comes_is_none(self) -> None:
+        run = self.kernel.run("unsafe { libc::raise(libc::SIGKILL); loop { libc::pause(); } }")
+        self.assertEqual(run.ename, "SIGKILL", run.summary())
+
     def test_picture_is_one_in_the_first_cell_too(self) -> None:
         kernel = Kernel(self.name)
         try:

@@ -42,6 +42,15 @@ macro_rules! show_again {
     };
 }
 
+/// As [`show_again`](crate::show_again), of a value whose type is not known early enough for a method: that of one
+/// that never comes.
+#[macro_export]
+macro_rules! debug_again {
+    ((&($value:expr))) => {
+        $crate::ShowDebug::evcxr_display(&$value)
+    };
+}
+
 /// Shows plain text as the value of the cell.
 pub fn plain(text: &str) {
     content("text/plain", text);

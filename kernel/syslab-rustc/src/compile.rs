@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::recipe::{Recipe, Want};
-use crate::rewrite::{Rewritten, rewrite};
+use crate::rewrite::{DEBUG_AGAIN, Rewritten, SHOW_AGAIN, rewrite};
 use crate::types::{self, LOST, PREFIX, Types};
 
 /// Where evcxr looks for the path of the library (`evcxr/src/module.rs`).
@@ -22,11 +22,34 @@ pub const LIBRARY: &str = "out/libctx.so";
 /// # Errors
 /// What went wrong around the compiler.
 pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> Result<i32, String> {
+    attempt(folder, recipe, opt_level, want, Show::InItsOwnWay)
+}
+
+/// How a value is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    /// By the method that its type has.
+    InItsOwnWay,
+    /// By `Debug`, which needs no type: that of a value that never comes (`!`) is known too late for a method.
+    ByDebug,
+}
+
+fn attempt(
+    folder: &Path,
+    recipe: &Recipe,
+    opt_level: &str,
+    want: Want,
+    show: Show,
+) -> Result<i32, String> {
     let about = |what: &str, why: std::io::Error| format!("{what} in {}: {why}", folder.display());
     let source = std::fs::read_to_string(folder.join("src/lib.rs"))
         .map_err(|why| about("cannot read the cell", why))?;
     let mut known = Types::read(folder);
-    let rewritten = rewrite(&source, &known);
+    let mut rewritten = rewrite(&source, &known);
+    let again = rewritten.text.contains(SHOW_AGAIN);
+    if show == Show::ByDebug {
+        rewritten.text = rewritten.text.replace(SHOW_AGAIN, DEBUG_AGAIN);
+    }
     std::fs::create_dir_all(folder.join("cell"))
         .and_then(|()| std::fs::write(folder.join("cell/lib.rs"), &rewritten.text))
         .map_err(|why| about("cannot write the cell", why))?;
@@ -75,7 +98,11 @@ pub fn compile(folder: &Path, recipe: &Recipe, opt_level: &str, want: Want) -> R
         known
             .write(folder)
             .map_err(|why| about("cannot write", why))?;
-        return compile(folder, recipe, opt_level, want);
+        return attempt(folder, recipe, opt_level, want, show);
+    }
+    let unknown = |message: &String| message.contains("E0282");
+    if status != 0 && again && show == Show::InItsOwnWay && messages.iter().any(unknown) {
+        return attempt(folder, recipe, opt_level, want, Show::ByDebug);
     }
     if status == 0 && want == Want::Library {
         let refused = refused(&source, &rewritten, &found);

@@ -14,6 +14,10 @@ use crate::types::{LOST, PREFIX, Types};
 
 const RUNTIME: &str = "mod evcxr_internal_runtime {";
 const PLAIN: &str = "evcxr_send_text_plain(&format!(\"{:?}\",&(";
+/// What stands there instead …
+pub const SHOW_AGAIN: &str = "::syslab_cell::show_again!((&(";
+/// … or this.
+pub const DEBUG_AGAIN: &str = "::syslab_cell::debug_again!((&(";
 const PANIC: &str = "println!(\"EVCXR_PANIC_NOTIFICATION\");";
 /// The lines after which evcxr generates it; a cell may print the same.
 const PANIC_FOLLOWS: [&str; 2] = ["Err(_) => {", "}).is_err() {"];
@@ -106,7 +110,7 @@ fn share_runtime(lines: &mut [String]) {
 fn speak_directly(lines: &mut [String], shows: &mut Vec<usize>) {
     for number in 0..lines.len() {
         if lines[number].contains(PLAIN) {
-            lines[number] = lines[number].replace(PLAIN, "::syslab_cell::show_again!((&(");
+            lines[number] = lines[number].replace(PLAIN, SHOW_AGAIN);
             shows.push(number + 1);
         }
         if lines[number].trim() == PANIC
