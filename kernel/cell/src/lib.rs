@@ -7,11 +7,12 @@
 //!
 //! # Layout
 //! - [`store`]: the variables between two cells
-//! - [`note`]: what a cell tells its process
+//! - [`note`]: what a cell tells its process; `kind`: of which kinds
 //! - [`show`]: how a value is shown that has no way of its own
 //! - [`hook`]: what a panic says
 
 pub mod hook;
+mod kind;
 pub mod note;
 pub mod show;
 pub mod store;

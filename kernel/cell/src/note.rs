@@ -5,21 +5,10 @@
 
 use std::sync::OnceLock;
 
+pub(crate) use crate::kind::*;
+
 /// Takes a note: what kind it is, and its bytes. Whether somebody hears it: a child that a cell has forked is alone.
 pub type Tell = extern "C" fn(kind: u32, bytes: *const u8, length: usize) -> bool;
-
-/// The cell panicked out of its end.
-pub const PANICKED: u32 = 1;
-/// A variable is lost, because its type was defined anew: its name.
-pub const VARIABLE_LOST: u32 = 2;
-/// A `?` ended the cell: the error.
-pub const QUESTION_MARK: u32 = 3;
-/// A panic began: file, line and message, each ended by a newline.
-pub const PANIC: u32 = 4;
-/// The value of the last expression: its MIME type, a newline, its content.
-pub const VALUE: u32 = 5;
-/// Something worth saying.
-pub const REMARK: u32 = 6;
 
 static TELL: OnceLock<Tell> = OnceLock::new();
 

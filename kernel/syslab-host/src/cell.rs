@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use libc::c_void;
 
-use crate::page::{self, Page, command, note, outcome};
+use crate::page::{self, Page, SHOWN, command, note, outcome};
 use crate::{checkpoint, fitness, stdio, sys};
 
 /// What evcxr generates: takes the variables and gives them back.
@@ -120,6 +120,15 @@ extern "C" fn tell(kind: u32, bytes: *const u8, length: usize) -> bool {
     }
     // SAFETY: set before the first cell; the page is never unmapped by us.
     let page = unsafe { &*PAGE.load(Ordering::SeqCst) };
+    if kind == note::VALUE && length > SHOWN {
+        let said = format!(
+            "a value of {} MiB is not shown: a notebook holds {} MiB; write it to a file",
+            length >> 20,
+            SHOWN >> 20
+        );
+        page.note(note::REMARK, said.as_bytes());
+        return true;
+    }
     // SAFETY: the caller passes a text of this length.
     page.note(kind, unsafe { std::slice::from_raw_parts(bytes, length) });
     true

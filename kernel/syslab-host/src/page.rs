@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How many bytes of notes a cell may leave; the memory is only used as far as it is written.
 pub(crate) const NOTES: usize = 64 << 20;
+/// How much of one cell's output, and of its value, is shown: a front end with more of it can't be used any more.
+pub(crate) const SHOWN: usize = 10 << 20;
 
 /// What the cell process is asked to do.
 pub(crate) mod command {
@@ -20,15 +22,8 @@ pub(crate) mod command {
     pub(crate) const CHECKPOINT: u32 = 2;
 }
 
-/// What kind a note is; a cell's own side of it is `kernel/cell/src/note.rs`.
-pub(crate) mod note {
-    pub(crate) const PANICKED: u32 = 1;
-    pub(crate) const VARIABLE_LOST: u32 = 2;
-    pub(crate) const QUESTION_MARK: u32 = 3;
-    pub(crate) const PANIC: u32 = 4;
-    pub(crate) const VALUE: u32 = 5;
-    pub(crate) const REMARK: u32 = 6;
-}
+#[path = "../../cell/src/kind.rs"]
+pub(crate) mod note;
 
 /// How far the cell process is with its standard descriptors.
 pub(crate) mod stdio {

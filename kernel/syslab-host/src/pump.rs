@@ -15,14 +15,13 @@ use std::time::{Duration, Instant};
 use link::FromHost;
 
 use crate::content::{Parser, Piece};
+use crate::page::SHOWN;
 use crate::reading;
 
 /// How much is collected before it is sent …
 const PIECE: usize = 64 << 10;
 /// … and for how long.
 const DELAY: Duration = Duration::from_millis(15);
-/// How much of one cell's output is shown: a front end with more of it can't be used any more.
-const MOST: usize = 10 << 20;
 /// For so long after something was written the pipes are watched without sleeping: to wake up takes longer than the next
 /// write, and then nobody could tell which of the two pipes came first.
 const EAGER: Duration = Duration::from_millis(2);
@@ -297,7 +296,7 @@ impl Work {
 
     fn text(&mut self, cell: u64, stderr: bool, bytes: &[u8]) {
         let (shown, more) = self.shown.entry(cell).or_default();
-        let fits = bytes.len().min(MOST - *shown);
+        let fits = bytes.len().min(SHOWN - *shown);
         *shown += fits;
         *more += bytes.len() - fits;
         let bytes = &bytes[..fits];
@@ -418,7 +417,7 @@ impl Work {
             .collect();
         for fd in fds {
             // What a process that lives on writes meanwhile can wait.
-            self.read(fd, MOST);
+            self.read(fd, SHOWN);
         }
         if over {
             self.watched = None;
@@ -437,7 +436,7 @@ impl Work {
             let more = std::mem::take(more) as f64 / f64::from(1 << 20);
             let said = format!(
                 "\n[{more:.1} MiB more are not shown: a notebook holds {} MiB of a cell's output; write it to a file]\n",
-                MOST >> 20
+                SHOWN >> 20
             );
             self.line
                 .say(&FromHost::Output { cell, stderr: true }, said.as_bytes());

@@ -46,6 +46,7 @@ unsafe {
         "ten_megabytes_in_one_line",
         ok('print!("{}", "x".repeat(10_000_000)); eprintln!("written");', stderr=("written",)),
     ),
+    Case("value_too_large", ok('"x".repeat(70_000_000)', stderr=("a value of 66 MiB is not shown",))),
     Case(
         "magic_execution_complete",
         ok('println!("EVCXR_EXECUTION_COMPLETE"); println!("and after it");', stdout=("and after it",)),
