@@ -29,7 +29,7 @@ pub(crate) fn prepare(code: &str, count: &mut u64) -> Prepared {
             items: Vec::new(),
         };
     };
-    let offset = |at: LineColumn| byte_offset(code, at);
+    let offset = |at: LineColumn| byte_offset(code, at.line, at.column);
     let mut insertions: Vec<(usize, String)> = Vec::new();
     let mut items = Vec::new();
     for statement in &statements {
@@ -123,19 +123,13 @@ impl<'ast> Visit<'ast> for Names {
     }
 }
 
-/// The byte at a line (from 1) and character (from 0).
-fn byte_offset(text: &str, at: LineColumn) -> usize {
-    let line_start: usize = text
-        .split_inclusive('\n')
-        .take(at.line - 1)
-        .map(str::len)
-        .sum();
-    let line = &text[line_start..];
-    line_start
-        + line
-            .char_indices()
-            .nth(at.column)
-            .map_or(line.len(), |(at, _)| at)
+/// The byte at a line (from 1) and character (from 0), as far as the line goes.
+pub(crate) fn byte_offset(text: &str, line: usize, character: usize) -> usize {
+    let lines = text.split_inclusive('\n').take(line - 1);
+    let start: usize = lines.map(str::len).sum();
+    let rest = text[start..].split('\n').next().unwrap_or_default();
+    let mut places = rest.char_indices().map(|(at, _)| at);
+    start + places.nth(character).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -209,5 +203,12 @@ mod tests {
                 "fn f() -> u8 { 1 }"
             ]
         );
+    }
+
+    #[test]
+    fn places_beyond_the_line_are_its_end() {
+        assert_eq!(byte_offset("ab\ncd", 1, 98), 2);
+        assert_eq!(byte_offset("ab\ncé", 2, 1), 4);
+        assert_eq!(byte_offset("ab\ncé", 9, 0), 6);
     }
 }

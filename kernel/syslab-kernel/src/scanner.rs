@@ -6,6 +6,9 @@ use std::str::Chars;
 use syn::parse::Parser;
 use wire::Completeness;
 
+/// How deep a parser may recurse on the stack of a thread that answers questions.
+const PARSED: usize = 50;
+
 /// For `is_complete_request`: a console's Enter runs a complete text and continues an incomplete one.
 pub(crate) fn completeness(code: &str) -> Completeness {
     let rust: String = code
@@ -22,6 +25,7 @@ pub(crate) fn completeness(code: &str) -> Completeness {
         Depth::Mismatched => Completeness::Invalid,
         Depth::Open(open) => Completeness::Incomplete("    ".repeat(open.len())),
         Depth::InText => Completeness::Incomplete(String::new()),
+        Depth::Closed if nesting(&rust) > PARSED => Completeness::Complete,
         Depth::Closed => match syn::Block::parse_within.parse_str(&rust) {
             Err(why) if why.to_string().contains("unexpected end of input") => {
                 Completeness::Incomplete("    ".into())
@@ -56,6 +60,60 @@ enum Depth {
 
 fn depth(code: &str) -> Depth {
     let mut open = Vec::new();
+    let mut mismatched = false;
+    let whole = code_only(code, |now| match now {
+        '(' | '[' | '{' => open.push(now),
+        ')' | ']' | '}' => {
+            mismatched |= !matches!(
+                (open.pop(), now),
+                (Some('('), ')') | (Some('['), ']') | (Some('{'), '}')
+            );
+        }
+        _ => {}
+    });
+    if mismatched {
+        Depth::Mismatched
+    } else if !whole {
+        Depth::InText
+    } else if open.is_empty() {
+        Depth::Closed
+    } else {
+        Depth::Open(open)
+    }
+}
+
+/// How deep a parser recurses, at most: a level for each open bracket, and one for each operator and each call since the
+/// last separator, because `a + b + c` is `(a + b) + c`.
+pub(crate) fn nesting(code: &str) -> usize {
+    let mut levels = vec![0];
+    let (mut now, mut deepest) = (0, 0);
+    code_only(code, |c| {
+        let last = levels.len() - 1;
+        match c {
+            '(' | '[' | '{' => {
+                now += 1;
+                levels[last] += 1;
+                levels.push(0);
+            }
+            ')' | ']' | '}' if last > 0 => now -= levels.pop().unwrap_or_default(),
+            '+' | '-' | '*' | '/' | '%' | '!' | '&' | '|' | '^' | '<' | '>' | '=' | '.' | '?' => {
+                now += 1;
+                levels[last] += 1;
+            }
+            _ => {}
+        }
+        if let ',' | ';' | '}' = c
+            && let Some(level) = levels.last_mut()
+        {
+            now -= std::mem::take(level);
+        }
+        deepest = deepest.max(now);
+    });
+    deepest
+}
+
+/// Every character outside of strings and comments, one after the other; whether the last of these ends.
+fn code_only(code: &str, mut see: impl FnMut(char)) -> bool {
     let mut rest = code.chars().peekable();
     let mut before = ' ';
     while let Some(now) = rest.next() {
@@ -73,32 +131,17 @@ fn depth(code: &str) -> Depth {
                 character(&mut rest);
                 true
             }
-            '(' | '[' | '{' => {
-                open.push(now);
+            _ => {
+                see(now);
                 true
             }
-            ')' | ']' | '}' => {
-                let fits = matches!(
-                    (open.pop(), now),
-                    (Some('('), ')') | (Some('['), ']') | (Some('{'), '}')
-                );
-                if !fits {
-                    return Depth::Mismatched;
-                }
-                true
-            }
-            _ => true,
         };
         if !ends {
-            return Depth::InText;
+            return false;
         }
         before = now;
     }
-    if open.is_empty() {
-        Depth::Closed
-    } else {
-        Depth::Open(open)
-    }
+    true
 }
 
 /// After `/`: whether the comment ends; it may hold others.
@@ -232,6 +275,24 @@ mod tests {
     fn what_is_open_can_be_closed() {
         assert_eq!(closers("fn f() { g([1, \"{\""), "])}");
         assert_eq!(closers("f()"), "");
+    }
+
+    #[test]
+    fn levels_are_brackets_and_operators_without_a_separator() {
+        for (code, deep) in [
+            ("f(g(1))", 2),
+            ("1 + 1 + 1;", 2),
+            ("[1.5, 2.5, 3.5, -1.0]", 3),
+            ("a.b(c).d(e)", 4),
+            ("f(); g(); h();", 1),
+            ("fn f() {}\nfn g() {}", 2),
+            ("\"((((\" // ((((", 0),
+        ] {
+            assert_eq!(nesting(code), deep, "{code}");
+        }
+        assert_eq!(nesting(&"(".repeat(3000)), 3000);
+        let deep = format!("{}1{}", "(".repeat(3000), ")".repeat(3000));
+        assert_eq!(completeness(&deep), Completeness::Complete);
     }
 
     #[test]

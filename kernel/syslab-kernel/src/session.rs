@@ -20,9 +20,12 @@ use crate::cell_text::{self, Prepared};
 use crate::commands::{self, Done};
 use crate::failure;
 use crate::hosting::{Hosting, bundle, lock};
+use crate::scanner;
 
-/// Deeply nested code makes the compiler's front end recurse.
+/// Deeply nested code makes parsers recurse, by some ten kilobytes a level …
 const STACK: usize = 256 << 20;
+/// … and none that a person has written is as deep as this.
+const DEEPEST: usize = 1000;
 
 /// A cell, or an expression that is asked for beside one.
 struct Job {
@@ -86,7 +89,8 @@ impl Handle {
     pub(crate) fn run(&self, code: &str, stdin: bool, publisher: Option<&Publisher>) -> Outcome {
         let (answer, answered) = mpsc::channel();
         let job = Job {
-            code: code.to_owned(),
+            // A byte order mark is an editor's.
+            code: code.trim_start_matches('\u{feff}').to_owned(),
             stdin,
             publisher: publisher.cloned(),
             answer,
@@ -157,7 +161,8 @@ fn serve(jobs: &Receiver<Job>, evcxr: &Path, shared: Arc<Shared>) {
     let mut session = Session::new(evcxr, shared);
     for job in jobs {
         let outcome = match &mut session {
-            Ok(session) => session.execute(&job),
+            // What evcxr trips over costs a cell, not the session.
+            Ok(session) => wire::guarded(|| session.execute(&job)).unwrap_or_else(Outcome::Failed),
             Err(why) => Outcome::Failed(failure::plain("KernelError", why.clone())),
         };
         // Who asked may be gone.
@@ -211,6 +216,12 @@ impl Session {
         }
         self.say_limits(publisher);
         self.after_idle_death();
+        if scanner::nesting(&job.code) > DEEPEST {
+            let said = format!(
+                "nested more than {DEEPEST} levels deep, which the compiler would not survive; put parts of it into variables"
+            );
+            return Outcome::Failed(failure::plain("TooDeep", said));
+        }
         let mut trace = None;
         let mut tty = false;
         let mut shown = None;

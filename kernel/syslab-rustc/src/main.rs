@@ -8,7 +8,23 @@ use syslab_rustc::recipe::{RECORD, Recipe};
 use syslab_rustc::template::Template;
 use syslab_rustc::{TEMPLATE, answers, cargo};
 
+/// Deeply nested code makes parsers recurse.
+const STACK: usize = 256 << 20;
+
 fn main() -> ExitCode {
+    let thread = std::thread::Builder::new().stack_size(STACK);
+    let ended = thread.spawn(serve).map(std::thread::JoinHandle::join);
+    match ended {
+        Ok(Ok(status)) => status,
+        Ok(Err(_)) => ExitCode::from(101),
+        Err(why) => {
+            eprintln!("error: no thread could be started: {why}");
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn serve() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let name = arguments
         .first()

@@ -1,6 +1,7 @@
 //! What if the engine itself panics?
 //!
-//! Then one request fails, and the session goes on: the thread that called the engine is the only one of its kind.
+//! Then one request fails, and the session goes on: the thread that called the engine is the only one of its kind. An
+//! engine that has a thread of its own guards that with the same.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::engine::Failure;
 
 /// Calls the engine; a panic becomes a failure.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Failure> {
+pub fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let value = format!("the kernel itself panicked: {}", text(&*panic));
         Failure {

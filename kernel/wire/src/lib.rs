@@ -62,6 +62,7 @@ mod zmtp;
 
 pub use engine::*;
 pub use error::Error;
+pub use guard::guarded;
 pub use input::InputError;
 pub use publisher::{Published, Publisher, StreamName};
 pub use server::serve;
