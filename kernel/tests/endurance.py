@@ -241,9 +241,12 @@ def shutdown_leaves_nothing(name: str) -> str:
 
 
 def shutdown_is_quick(name: str) -> str:
-    """The manager kills a kernel that needs more than its patience; it must not come to that."""
+    """The manager kills a kernel that needs more than its patience; it must not come to that, even while a first
+    completion is looked for, which takes seconds."""
     kernel = Kernel(name)
     must_be_ok(kernel.run("let a: i32 = 1;"))
+    kernel.client.complete("std::fs::re")
+    kernel.listen(0.5)
     started = time.monotonic()
     left = kernel.shutdown()
     seconds = time.monotonic() - started

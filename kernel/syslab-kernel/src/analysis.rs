@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use evcxr::{CommandContext, EvalContext};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub(crate) struct Analysis {
     /// The standard library's, if they are installed.
     sources: PathBuf,
     process: Mutex<Option<Process>>,
+    /// Its pid, to be had while somebody waits for its answer; 0: there is none.
+    pid: AtomicI32,
+    ended: AtomicBool,
 }
 
 struct Process {
@@ -58,31 +62,46 @@ impl Analysis {
             folder,
             sources,
             process: Mutex::new(None),
+            pid: AtomicI32::new(0),
+            ended: AtomicBool::new(false),
         }
     }
 
-    /// Ends it.
+    /// Ends it, also while it is asked: a first answer takes seconds.
     pub(crate) fn end(&self) {
-        if let Some(mut process) = lock(&self.process).take() {
-            let _ = process.child.kill();
-            let _ = process.child.wait();
+        self.ended.store(true, Ordering::SeqCst);
+        let pid = self.pid.swap(0, Ordering::SeqCst);
+        if pid > 0 {
+            // SAFETY: two integers; who waits for this child takes the pid away first.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
         }
+        self.bury(&mut lock(&self.process));
     }
 
     fn ask(&self, question: &Question) -> Option<Answer> {
         let mut process = lock(&self.process);
         if process.is_none() {
-            *process = Process::start(&self.folder, &self.sources).ok();
+            let started = Process::start(&self.folder, &self.sources).ok()?;
+            self.pid.store(started.child.id() as i32, Ordering::SeqCst);
+            *process = Some(started);
         }
-        let answer = process.as_mut()?.ask(question);
+        let answer = match &mut *process {
+            Some(process) if !self.ended.load(Ordering::SeqCst) => process.ask(question),
+            _ => None,
+        };
         if answer.is_none() {
             // It crashed: the next question gets a new one.
-            if let Some(mut dead) = process.take() {
-                let _ = dead.child.kill();
-                let _ = dead.child.wait();
-            }
+            self.bury(&mut process);
         }
         answer
+    }
+
+    fn bury(&self, process: &mut Option<Process>) {
+        self.pid.store(0, Ordering::SeqCst);
+        if let Some(mut dead) = process.take() {
+            let _ = dead.child.kill();
+            let _ = dead.child.wait();
+        }
     }
 
     /// What could stand at the cursor (a character).
