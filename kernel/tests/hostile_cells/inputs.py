@@ -50,6 +50,31 @@ println!("read {n}");""",
         ),
     ),
     Case(
+        "polled",
+        ok(
+            "let mut wanted: libc::pollfd = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };\n"
+            "let ready: i32 = unsafe { libc::poll(&mut wanted, 1, 10_000) };\n" + READ_LINE + "ready",
+            answers=("hello",), asked=1, stdout=("got 6 bytes: hello",), value="1",
+        ),
+    ),
+    Case(
+        "selected",
+        ok(
+            "let ready: i32 = unsafe { let mut set: libc::fd_set = std::mem::zeroed(); libc::FD_SET(0, &mut set); "
+            "let none = std::ptr::null_mut(); libc::select(1, &mut set, none, none, std::ptr::null_mut()) };\n" + READ_LINE + "ready",
+            answers=("hello",), asked=1, stdout=("got 6 bytes: hello",), value="1",
+        ),
+    ),
+    Case(
+        "waited_for_by_epoll",
+        ok(
+            "let ready: i32 = unsafe { let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 }; "
+            "let all = libc::epoll_create1(0); libc::epoll_ctl(all, libc::EPOLL_CTL_ADD, 0, &mut event); "
+            "let ready = libc::epoll_wait(all, &mut event, 1, 10_000); libc::close(all); ready };\n" + READ_LINE + "ready",
+            answers=("hello",), asked=1, stdout=("got 6 bytes: hello",), value="1",
+        ),
+    ),
+    Case(
         "child_not_allowed",
         ok('let _ = std::process::Command::new("cat").status().unwrap();'),
     ),
