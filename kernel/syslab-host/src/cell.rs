@@ -33,7 +33,6 @@ pub(crate) fn main(memory: i32) -> ! {
     tracer::region::join(page.cookie.load(Ordering::SeqCst));
     let flush = start_library();
     make_mark();
-    page.cell.store(std::process::id() as i32, Ordering::SeqCst);
     let mut process = Process {
         page,
         flush,
@@ -229,6 +228,7 @@ impl Process {
 
     fn call(&mut self, function: UserFunction) {
         let traced = self.page.traced.load(Ordering::SeqCst) == 1;
+        let me = std::process::id();
         if traced {
             tracer::region::begin();
         }
@@ -246,6 +246,11 @@ impl Process {
         }
         if traced {
             tracer::region::end();
+        }
+        if std::process::id() != me {
+            // As above, but of vfork(2): in our memory, while we are suspended until it is gone.
+            // SAFETY: ends the child without running what the cell process has registered.
+            unsafe { libc::_exit(0) };
         }
     }
 

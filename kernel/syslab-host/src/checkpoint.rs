@@ -23,7 +23,12 @@ pub(crate) fn leave(page: &'static Page) -> bool {
         page.message.set(&why);
         return false;
     }
-    if !fork_aside(page) {
+    // The copy would be adopted by a cell process that has made itself a subreaper, and fork(2) takes that from it.
+    let subreaper = sys::is_subreaper();
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0);
+    let copied = fork_aside(page);
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, subreaper.into());
+    if !copied {
         return false;
     }
     sleep_until_promoted(page);
@@ -182,16 +187,10 @@ fn take_over(page: &Page) {
         std::mem::take(&mut *memory)
     });
     let victim = page.victim.load(Ordering::SeqCst);
-    let (rescued, lost) = take_descriptors(&had, victim);
-    page.rescued.store(rescued, Ordering::SeqCst);
+    let lost = take_descriptors(&had, victim);
     page.lost.store(lost, Ordering::SeqCst);
-    let group = page.group.load(Ordering::SeqCst);
     // SAFETY: integers; where the group is gone, our own stays.
-    unsafe {
-        libc::setpgid(0, group);
-        page.group.store(libc::getpgid(0), Ordering::SeqCst);
-        page.cell.store(libc::getpid(), Ordering::SeqCst);
-    }
+    unsafe { libc::setpgid(0, page.group.load(Ordering::SeqCst)) };
     register_rseq();
     cell::set_mark();
     sys::set_name(c"syslab-cell");
@@ -205,9 +204,9 @@ fn take_over(page: &Page) {
     page.ring();
 }
 
-/// Gets back what the dying process still has; how many, and how many not (0 to 2 aside: they are new for each
-/// cell). What is lost is replaced by something that can't be read or written, so that its number means nothing else.
-fn take_descriptors(had: &[Had], victim: i32) -> (u32, u32) {
+/// Gets back what the dying process still has; how many not (0 to 2 aside: they are new for each cell). What is lost
+/// is replaced by something that can't be read or written, so that its number means nothing else.
+fn take_descriptors(had: &[Had], victim: i32) -> u32 {
     let highest = had.iter().map(|had| had.fd).max().unwrap_or(2);
     let from = (victim != 0).then(|| sys::pidfd(victim).ok()).flatten();
     // Out of the way of the numbers that are wanted.
@@ -220,7 +219,7 @@ fn take_descriptors(had: &[Had], victim: i32) -> (u32, u32) {
             moved
         }
     });
-    let (mut rescued, mut lost) = (0, 0);
+    let mut lost = 0;
     for had in had.iter().filter(|had| Some(had.fd) != from) {
         let copy = from.and_then(|from| sys::getfd(from, had.fd).ok());
         let same = copy.filter(|&copy| sys::identity(copy) == Some(had.identity));
@@ -229,7 +228,6 @@ fn take_descriptors(had: &[Had], victim: i32) -> (u32, u32) {
             unsafe { libc::close(copy) };
         }
         if let Some(copy) = same {
-            rescued += 1;
             place(copy, had.fd, had.close_on_exec);
         } else {
             lost += u32::from(had.fd > 2);
@@ -242,7 +240,7 @@ fn take_descriptors(had: &[Had], victim: i32) -> (u32, u32) {
         // SAFETY: opened above.
         unsafe { libc::close(from) };
     }
-    (rescued, lost)
+    lost
 }
 
 fn place(fd: c_int, number: c_int, close_on_exec: bool) {

@@ -61,6 +61,8 @@ struct Host {
     run: Option<Run>,
 
     cell: c_int,
+    /// Its process group, as far as it hasn't left that.
+    group: c_int,
     checkpoint: Option<c_int>,
     /// Whether the cell process is our tracee.
     traced: bool,
@@ -80,9 +82,6 @@ pub(crate) fn main() -> ! {
     unsafe { libc::setsid() };
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     let (page, memory) = Page::new().expect("memory for the shared page");
-    page.host.store(std::process::id() as i32, Ordering::SeqCst);
-    page.cookie
-        .store(tracer::region::cookie(), Ordering::SeqCst);
     let path = std::env::var_os(link::SOCKET).expect("the kernel says where it listens");
     let stream = UnixStream::connect(path).expect("the kernel listens");
     let inbox = Inbox::new();
@@ -99,6 +98,7 @@ pub(crate) fn main() -> ! {
         runs: 0,
         run: None,
         cell: 0,
+        group: 0,
         checkpoint: None,
         traced: false,
         threads: HashSet::new(),
@@ -238,9 +238,10 @@ impl Host {
     /// The first cell process; what this machine denies.
     fn start(&mut self) -> Vec<String> {
         let mut limits = Vec::new();
+        self.introduce();
         match spawn::cell_process(&self.memory) {
             Ok(pid) => {
-                self.page.group.store(pid, Ordering::SeqCst);
+                self.group = pid;
                 if let Err(why) = self.adopt(pid) {
                     limits.push(format!(
                         "ptrace(2) is not allowed here ({why}): no `:trace`, and open files are lost when a cell crashes"
@@ -264,7 +265,17 @@ impl Host {
         seized
     }
 
+    /// Says who is who. Said again before each use: a cell may have written over it.
+    fn introduce(&self) {
+        let page = self.page;
+        page.host.store(std::process::id() as i32, Ordering::SeqCst);
+        page.cookie
+            .store(tracer::region::cookie(), Ordering::SeqCst);
+        page.group.store(self.group, Ordering::SeqCst);
+    }
+
     fn ask(&self, what: u32) -> u32 {
+        self.introduce();
         self.page.command.store(what, Ordering::SeqCst);
         let number = self.page.asked.fetch_add(1, Ordering::SeqCst) + 1;
         page::wake(&self.page.asked);
@@ -276,11 +287,15 @@ impl Host {
         let old = self.checkpoint.take();
         self.page.message.set("");
         let number = self.ask(command::CHECKPOINT);
-        let until = Instant::now() + Duration::from_secs(10);
+        let began = Instant::now();
         while self.page.done.load(Ordering::SeqCst) != number
             && self.dying.is_none()
-            && Instant::now() < until
+            && began.elapsed() < Duration::from_secs(10)
         {
+            if began.elapsed() > STOPPED {
+                // A child or a thread has stopped it, and no timer is heard here.
+                sys::kill(self.cell, libc::SIGCONT);
+            }
             page::wait(&self.page.done, number - 1, Some(Duration::from_millis(1)));
             while let Some((tid, status)) = traced::pending() {
                 self.report(tid, status);
@@ -290,7 +305,10 @@ impl Host {
             sys::kill(old, libc::SIGKILL);
         }
         let copy = self.page.checkpoint.load(Ordering::SeqCst);
-        if self.page.done.load(Ordering::SeqCst) == number && copy > 0 {
+        let made = self.page.done.load(Ordering::SeqCst) == number;
+        // The number comes from a page that a cell can write to, and whoever has it will be killed some day.
+        let ours = copy != self.cell && tree::parent(copy) == Some(std::process::id() as i32);
+        if made && ours {
             self.checkpoint = Some(copy);
         }
     }
@@ -468,10 +486,8 @@ impl Host {
             return;
         }
         run.interrupted = Some(Instant::now());
-        let group = self.page.group.load(Ordering::SeqCst);
-        sys::kill(-group, libc::SIGINT);
-        // SAFETY: takes an integer.
-        if unsafe { libc::getpgid(cell) } != group {
+        sys::kill(-self.group, libc::SIGINT);
+        if sys::group(cell) != Some(self.group) {
             sys::kill(cell, libc::SIGINT);
         }
         self.inbox.later(GRACE, Timer::Kill(run.number));

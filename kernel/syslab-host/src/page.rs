@@ -62,8 +62,6 @@ pub(crate) struct Page {
     /// Rung whenever the cell process has something to say. Futex: cell process to host.
     pub(crate) bell: AtomicU32,
     pub(crate) host: AtomicI32,
-    /// Who may run cells and leave notes: children that a cell forks may not.
-    pub(crate) cell: AtomicI32,
 
     pub(crate) stdio: AtomicU32,
     /// stdin's read end, stdout's and stderr's write ends: descriptors of the host, or of the cell process when
@@ -88,9 +86,9 @@ pub(crate) struct Page {
     pub(crate) victim: AtomicI32,
     /// Whether it has. Futex: checkpoint to host.
     pub(crate) took_over: AtomicU32,
-    pub(crate) rescued: AtomicU32,
+    /// How many descriptors it could not get.
     pub(crate) lost: AtomicU32,
-    /// The process group of the cell process.
+    /// The process group that it shall be in.
     pub(crate) group: AtomicI32,
 
     pub(crate) notes: AtomicU64,

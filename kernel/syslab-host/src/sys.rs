@@ -87,10 +87,25 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// `getpgid(2)`; none where there is no such process.
+pub(crate) fn group(pid: pid_t) -> Option<pid_t> {
+    // SAFETY: takes an integer.
+    let group = unsafe { libc::getpgid(pid) };
+    (group > 0).then_some(group)
+}
+
 /// `prctl(2)` with one number.
 pub(crate) fn prctl(option: c_int, argument: libc::c_ulong) {
     // SAFETY: the options used here take a number, and fail with an errno that doesn't matter.
     unsafe { libc::prctl(option, argument, 0, 0, 0) };
+}
+
+/// Whether orphans below this process become its children (`PR_SET_CHILD_SUBREAPER`).
+pub(crate) fn is_subreaper() -> bool {
+    let mut set: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) };
+    set != 0
 }
 
 /// Sets the name that `ps` shows.

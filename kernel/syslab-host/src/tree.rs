@@ -54,8 +54,17 @@ pub(crate) fn kill(of: pid_t, spare: &[pid_t]) -> usize {
 
 /// Whether the process is more than a zombie.
 pub(crate) fn lives(pid: pid_t) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit(')').next()?.trim_start().chars().next())
-        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+/// Whose child it is; none, if there is no such process.
+pub(crate) fn parent(pid: pid_t) -> Option<pid_t> {
+    stat(pid).map(|(_, parent)| parent)
+}
+
+/// State and parent, from `/proc/PID/stat`: they come behind the name, which can hold anything.
+fn stat(pid: pid_t) -> Option<(char, pid_t)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut words = stat.rsplit(')').next()?.split_whitespace();
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }

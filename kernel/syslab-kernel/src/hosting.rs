@@ -38,6 +38,8 @@ struct State {
     /// How often the host has said that it is done with what was asked.
     synced: u64,
     hosts: u64,
+    /// The newest one's pid; 0: none has come.
+    host: i32,
     /// How many have hung up.
     gone: u64,
     /// What has been shown under a name that later cells can use.
@@ -85,9 +87,10 @@ impl Hosting {
 
     fn heard(self: &Arc<Self>, said: FromHost, bytes: &[u8]) {
         match said {
-            FromHost::Hello { limits, .. } => {
+            FromHost::Hello { pid, limits } => {
                 let mut state = lock(&self.state);
                 state.hosts += 1;
+                state.host = pid;
                 state.limits = limits;
             }
             FromHost::Output { cell, stderr } => {
@@ -206,6 +209,15 @@ impl Hosting {
         }
     }
 
+    /// A cell may have stopped the host, which is its parent.
+    pub(crate) fn wake(&self) {
+        let host = lock(&self.state).host;
+        if host > 0 {
+            // SAFETY: two integers. Whoever else had this pid by now would not mind SIGCONT.
+            unsafe { libc::kill(host, libc::SIGCONT) };
+        }
+    }
+
     /// Says something and waits until everything that the host has said before its answer is heard.
     pub(crate) fn sync(&self, what: &ToHost) {
         let seen = lock(&self.state).synced;
@@ -260,6 +272,7 @@ impl Hosting {
             return None;
         }
         lock(&self.state).killed = None;
+        self.wake();
         self.say(
             if all {
                 &ToHost::KillAll

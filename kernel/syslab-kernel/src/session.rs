@@ -114,6 +114,7 @@ impl Handle {
         if !shared.busy.load(Ordering::SeqCst) {
             return;
         }
+        shared.hosting.wake();
         shared.hosting.say(&ToHost::Interrupt, b"");
         if shared.interrupted.swap(true, Ordering::SeqCst) {
             return;

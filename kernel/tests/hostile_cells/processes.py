@@ -127,6 +127,54 @@ unsafe { libc::setpgid(friend, friend); libc::setpgid(0, friend); }"""
         ok("unsafe { libc::setpgid(0, 0); }"),
         after=(interrupted(LOOP),),
     ),
+    Case(
+        "vfork_falls_out",
+        # Any status: a child that returns from the function that called vfork(2) takes its parent's stack with it.
+        ok("if unsafe { libc::vfork() } == 0 {}", status=None),
+        after=(error("SIGABRT", "std::process::abort();"),),
+    ),
+    Case(
+        "subreaper",
+        ok("unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1); }"),
+        after=(
+            ok("unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WALL) }", value="-1"),
+            error("SIGABRT", "std::process::abort();"),
+            ok("let mut set: i32 = 0; unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set); } set", value="1"),
+        ),
+        alone=True,
+    ),
+    Case(
+        "stops_its_checkpoint",
+        error(
+            "SIGABRT",
+            """
+let host: i32 = unsafe { libc::getppid() };
+let children: String = std::fs::read_dir(format!("/proc/{host}/task")).unwrap().flatten()
+    .map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap()).collect();
+let others: Vec<i32> = children.split_whitespace().map(|pid| pid.parse().unwrap())
+    .filter(|pid| *pid != unsafe { libc::getpid() }).collect();
+for pid in &others { unsafe { libc::kill(*pid, libc::SIGSTOP); } }
+println!("{} stopped", others.len());
+std::process::abort();""",
+            stdout=("1 stopped",),
+        ),
+        alone=True,
+    ),
+    Case(
+        "writes_over_what_it_shares_with_its_host",
+        ok(
+            """
+let maps: String = std::fs::read_to_string("/proc/self/maps").unwrap();
+let line: &str = maps.lines().find(|line| line.contains("syslab-page")).unwrap();
+let page: usize = usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+unsafe { std::ptr::write_bytes(page as *mut u8, 0, 8192); }""",
+            status=None,
+            interrupt=Interrupt(seen=None, after=2),
+        ),
+        after=(interrupted(LOOP),),
+        alone=True,
+        loss="(?i)lost",
+    ),
     Case("zombie_left", ok("unsafe { if libc::fork() == 0 { libc::_exit(0) } }")),
     Case(
         "thousand_children_left",

@@ -40,6 +40,22 @@ CASES = [
         loss="(?i)lost",
     ),
     Case(
+        "stops_its_parent",
+        ok("unsafe { libc::kill(libc::getppid(), libc::SIGSTOP); }", status=None, interrupt=Interrupt(seen=None, after=1)),
+    ),
+    Case(
+        "stopped_again_and_again",
+        ok(
+            """
+let me: i32 = unsafe { libc::getpid() };
+if unsafe { libc::fork() } == 0 {
+    for _ in 0..20 { unsafe { libc::kill(me, libc::SIGSTOP); libc::usleep(5000); } }
+    unsafe { libc::_exit(0); }
+}""",
+        ),
+        after=(ok("unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) > 0 }", value="true"),),
+    ),
+    Case(
         "ignores_sigint",
         interrupted("unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN); }" + LOOP),
         after=(CAN_BE_INTERRUPTED,),

@@ -109,6 +109,7 @@ impl Host {
 
     /// The checkpoint takes over; false if it didn't.
     fn promote(&self, copy: c_int, victim: c_int) -> bool {
+        self.introduce();
         let page = self.page;
         // What it was asked to do before, it has not to do any more.
         page.done
@@ -118,6 +119,8 @@ impl Host {
         page.promoted.store(copy, Ordering::SeqCst);
         page.promotions.fetch_add(1, Ordering::SeqCst);
         page::wake(&page.promotions);
+        // A cell may have stopped it.
+        sys::kill(copy, libc::SIGCONT);
         let until = Instant::now() + Duration::from_secs(10);
         while page.took_over.load(Ordering::SeqCst) == 0 {
             if Instant::now() > until || !tree::lives(copy) {
@@ -175,6 +178,7 @@ impl Host {
             };
             death.losses.push(format!("descriptors lost: {lost}{why}"));
         }
+        self.group = sys::group(copy).unwrap_or(copy);
         // Without a tracer the next death is only seen when it is over.
         let _ = self.adopt(copy);
     }
