@@ -23,6 +23,7 @@ pub(crate) fn leave(page: &'static Page) -> bool {
         page.message.set(&why);
         return false;
     }
+    page.timers.store(timers(), Ordering::SeqCst);
     // The copy would be adopted by a cell process that has made itself a subreaper, and fork(2) takes that from it.
     let subreaper = sys::is_subreaper();
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0);
@@ -46,6 +47,24 @@ fn possible() -> Result<(), String> {
         Ok(children) if own == children => Ok(()),
         _ => Err("its children are in another pid namespace".into()),
     }
+}
+
+/// How many timers are set, of `setitimer(2)` and of `timer_create(2)`.
+fn timers() -> u32 {
+    let set = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF]
+        .into_iter()
+        .filter(|&which| {
+            // SAFETY: all zero is a value of itimerval, which the kernel fills.
+            let now = unsafe {
+                let mut now: libc::itimerval = std::mem::zeroed();
+                libc::getitimer(which, &raw mut now);
+                now
+            };
+            now.it_value.tv_sec != 0 || now.it_value.tv_usec != 0
+        });
+    let made = std::fs::read_to_string("/proc/self/timers").unwrap_or_default();
+    let made = made.lines().filter(|line| line.starts_with("ID:"));
+    (set.count() + made.count()) as u32
 }
 
 /// True in the copy, false in the cell process, which has written the copy's pid to the page.

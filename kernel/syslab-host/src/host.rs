@@ -5,6 +5,7 @@
 
 mod burial;
 mod notes;
+mod own;
 mod reports;
 
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,7 @@ use crate::pump::{Ends, Line, Pump};
 use crate::traced::{self, Traced};
 use crate::{spawn, sys, tree};
 use notes::Notes;
+use own::Own;
 
 /// How long a cell may go on after an interrupt.
 const GRACE: Duration = Duration::from_secs(2);
@@ -64,6 +66,8 @@ struct Host {
     /// Its process group, as far as it hasn't left that.
     group: c_int,
     checkpoint: Option<c_int>,
+    /// What the checkpoint doesn't have.
+    own: Own,
     /// Whether the cell process is our tracee.
     traced: bool,
     threads: HashSet<c_int>,
@@ -100,6 +104,7 @@ pub(crate) fn main() -> ! {
         cell: 0,
         group: 0,
         checkpoint: None,
+        own: Own::default(),
         traced: false,
         threads: HashSet::new(),
         recorded: None,
@@ -310,6 +315,7 @@ impl Host {
         let ours = copy != self.cell && tree::parent(copy) == Some(std::process::id() as i32);
         if made && ours {
             self.checkpoint = Some(copy);
+            self.own = Own::of(self.cell, self.page);
         }
     }
 

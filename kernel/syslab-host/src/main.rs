@@ -9,7 +9,7 @@
 //! - [`page`]: the memory that host and cell process share; no descriptor is left for a cell to close
 //! - [`cell`]: this program as the cell process; [`checkpoint`]: its sleeping copy, and how that takes over;
 //!   [`stdio`]: how it gets fresh standard descriptors; [`fitness`]: whether it could load another cell
-//! - [`host`]: what happens when (below it: stops and ends, the burial, what a cell left); [`inbox`]: what it waits for; [`spawn`]: how a cell process comes to be;
+//! - [`host`]: what happens when (below it: stops and ends, the burial, what a cell left, what no copy has); [`inbox`]: what it waits for; [`spawn`]: how a cell process comes to be;
 //!   [`death`]: what killed it; [`traced`]: a cell under `:trace`; [`sys`]: the calls that are used everywhere
 //! - [`pump`]: output on its way to the notebook; [`content`]: rich content and prompts inside it;
 //!   [`reading`]: whether somebody waits for input

@@ -74,7 +74,8 @@ pub(crate) struct Page {
     pub(crate) traced: AtomicU32,
     pub(crate) cookie: AtomicU64,
     pub(crate) outcome: AtomicU32,
-    pub(crate) threads: AtomicU32,
+    /// How many timers the cell process has set, at its last checkpoint.
+    pub(crate) timers: AtomicU32,
 
     /// The pid of the newest checkpoint; 0: it could not be made, and `message` says why.
     pub(crate) checkpoint: AtomicI32,

@@ -9,21 +9,23 @@ pub(crate) fn descendants(of: pid_t) -> Vec<pid_t> {
     let mut found = Vec::new();
     let mut open = vec![of];
     while let Some(pid) = open.pop() {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-            continue;
-        };
-        for thread in threads.flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children"));
-            let children = children.unwrap_or_default();
-            let children = children
-                .split_whitespace()
-                .filter_map(|pid| pid.parse().ok());
-            let children: Vec<pid_t> = children.collect();
-            open.extend(&children);
-            found.extend(children);
-        }
+        let children = children(pid);
+        open.extend(&children);
+        found.extend(children);
     }
     found
+}
+
+/// The children of all its threads, those too that nobody has waited for.
+pub(crate) fn children(of: pid_t) -> Vec<pid_t> {
+    let threads = std::fs::read_dir(format!("/proc/{of}/task"));
+    let children =
+        threads.into_iter().flatten().flatten().map(|thread| {
+            std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
+        });
+    let children: String = children.collect();
+    let children = children.split_whitespace();
+    children.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Ends every descendant that `spare` doesn't hold, those too that are made meanwhile; how many.

@@ -120,6 +120,27 @@ unsafe { std::arch::asm!("udf #0"); };""",
         before=(ok("for _ in 0..2 { std::thread::spawn(|| loop { std::thread::park(); }); }"),),
     ),
     Case(
+        "children_lost_are_told",
+        error("SIGSEGV", SEGV, traceback=r"children lost: 1\b"),
+        before=(ok('let nap: std::process::Child = std::process::Command::new("sleep").arg("100").spawn().unwrap();'),),
+        after=(ok("unsafe { libc::kill(nap.id() as i32, libc::SIGKILL) }", value="0"),),
+    ),
+    Case(
+        "timers_and_locks_lost_are_told",
+        error("SIGSEGV", SEGV, traceback=r"(?s)timers lost: 1\b.*record locks lost: 1\b"),
+        before=(
+            ok(
+                """
+let held: std::fs::File = std::fs::File::create(std::env::temp_dir().join("held")).unwrap();
+unsafe {
+    let lock = libc::flock { l_type: libc::F_WRLCK as i16, ..std::mem::zeroed() };
+    assert_eq!(libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&held), libc::F_SETLK, &lock), 0);
+    libc::alarm(1000);
+}"""
+            ),
+        ),
+    ),
+    Case(
         "open_files_survive",
         error("SIGSEGV", SEGV),
         before=(
@@ -141,6 +162,15 @@ unsafe { std::arch::asm!("udf #0"); };""",
     Case("panic_names_its_line", error("Panic", "let v: Vec<i32> = vec![];\nlet i: usize = 3;\nv[i];", traceback="line 3|:3:")),
     Case("panic_with_an_odd_payload", error("Panic", "std::panic::panic_any(42u64);")),
     Case("panic_in_a_thread_is_not_the_cells", ok('let _ = std::thread::spawn(|| panic!("elsewhere")).join();')),
+    Case(
+        "panic_behind_a_hook_of_its_own",
+        error("Panic", 'panic!("for the hook");', evalue="panic hook"),
+        before=(ok('static HOOK: std::sync::Mutex<Option<Box<dyn Fn(&std::panic::PanicHookInfo) + Sync + Send>>> = '
+                   'std::sync::Mutex::new(None);\n'
+                   '*HOOK.lock().unwrap() = Some(std::panic::take_hook()); std::panic::set_hook(Box::new(|_| {}));'),),
+        after=(ok("std::panic::set_hook(HOOK.lock().unwrap().take().unwrap());"),
+               error("Panic", 'panic!("told again");', evalue="told again")),
+    ),
     Case(
         "panic_keeps_earlier_variables",
         error("Panic", 'let later: i32 = 2; panic!("now");'),

@@ -32,7 +32,6 @@ impl Host {
             self.explain(status, victim)
         };
         death.interrupted = run.as_ref().is_some_and(|run| run.interrupted.is_some());
-        let threads = self.page.threads.load(Ordering::SeqCst);
         if let Some(panic) = Notes::of(self.page.take_notes()).panics.pop() {
             death.what += &format!(", after a panic: {}", panic.message);
         }
@@ -54,7 +53,7 @@ impl Host {
         }
         self.pump.drain(cell, was_running);
         if promoted {
-            self.inherit(copy.unwrap_or_default(), threads, &mut death);
+            self.inherit(copy.unwrap_or_default(), &mut death);
         } else {
             self.start_anew(&mut death);
         }
@@ -161,15 +160,10 @@ impl Host {
         }
     }
 
-    fn inherit(&mut self, copy: c_int, threads: u32, death: &mut Death) {
+    fn inherit(&mut self, copy: c_int, death: &mut Death) {
         death.restored = true;
+        death.losses.extend(std::mem::take(&mut self.own).losses());
         let lost = self.page.lost.load(Ordering::SeqCst);
-        if threads > 1 {
-            death.losses.push(format!(
-                "threads lost: {} (those that earlier cells had started)",
-                threads - 1
-            ));
-        }
         if lost > 0 {
             let why = if self.executed.is_some() {
                 " (closed by execve(2), or changed)"

@@ -66,7 +66,15 @@ impl Notes {
     }
 
     pub(super) fn end(mut self) -> End {
-        let panic = self.panicked.then(|| self.panics.pop().unwrap_or_default());
+        let unsaid = || Panic {
+            message:
+                "a panic; a cell has set a panic hook of its own, which alone knows the message"
+                    .into(),
+            ..Panic::default()
+        };
+        let panic = self
+            .panicked
+            .then(|| self.panics.pop().unwrap_or_else(unsaid));
         let lost = self.lost.into_iter().map(|name| {
             format!("the variable `{name}` is lost: its type is another one now, or has no name")
         });
