@@ -257,8 +257,27 @@ impl Session {
         match stopped {
             Some(signal) => panic!("after {typed} was typed, the shell was stopped by {signal}"),
             None => panic!(
-                "after {typed} was typed, the shell {otherwise}; the terminal shows {shown:?}"
+                "after {typed} was typed, the shell {otherwise}; the terminal shows {shown:?}{}",
+                below(&started.others())
             ),
         }
     }
+}
+
+/// What the programs below the shell do, as one more part of a sentence.
+fn below(programs: &[Process]) -> String {
+    let words = programs.iter().map(|program| {
+        let name = &program.name;
+        match program.state {
+            'Z' => format!("{name} is a zombie"),
+            'T' => format!("{name} is stopped"),
+            _ if program.in_foreground() => format!("{name} is in the foreground"),
+            _ => format!("{name} is in the background"),
+        }
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!(", and below the shell {}", words.join(", "))
 }
