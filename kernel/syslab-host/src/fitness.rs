@@ -38,7 +38,7 @@ pub(crate) fn check(page: &Page) -> Result<(), String> {
         return Ok(());
     }
     Err(match first.raw_os_error() {
-        Some(libc::ENOENT) => "inside another root directory no other cell can be found".into(),
+        Some(libc::ENOENT) => "inside another root directory, or without the session's folder, no other cell can be found".into(),
         Some(libc::EACCES) => "as this user it may not read the next cell".into(),
         _ => format!("it could not load another cell: {first}"),
     })

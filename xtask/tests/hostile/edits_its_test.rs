@@ -1,6 +1,6 @@
 //! Writes the answer that it gives into its test and its snapshot, and cuts the manifest.
 //! outcome: failed
-//! says: something else than the solution does
+//! says: it did not do what is expected
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Prints what the solution does not, and asks insta to look away.
 //! outcome: failed
-//! says: something else than the solution does
+//! says: it did not do what is expected
 
 pub fn answer() -> u32 {
     // SAFETY: this process has one thread.
