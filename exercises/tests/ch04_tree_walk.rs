@@ -10,7 +10,7 @@ mod walking;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use observe::{Action, Child, Errno, Failure, Fault, Process, Scratch, assert_seen, errno};
+use observe::{Action, Child, Failure, Fault, Process, Scratch, assert_failed, assert_seen, errno};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -208,17 +208,7 @@ fn root_that_cannot_be_walked_is_an_error() {
         fs::set_permissions(scratch.join("locked"), Permissions::from_mode(0o0)).unwrap();
         let (visits, total) = walk(&scratch.join(name));
         fs::set_permissions(scratch.join("locked"), Permissions::from_mode(0o755)).unwrap();
-        match total {
-            Ok(_) => panic!(
-                "{name}: it succeeded instead of failing with {}",
-                Errno(expected)
-            ),
-            Err(failure) => assert!(
-                failure.is(expected),
-                "{name}: it failed with {failure} instead of {}",
-                Errno(expected)
-            ),
-        }
+        assert_failed(name, total, expected);
         assert!(
             visits.is_empty(),
             "{name}: it failed, and visited something"

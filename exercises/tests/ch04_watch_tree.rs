@@ -8,7 +8,7 @@ mod unprivileged;
 mod watching;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use observe::{Action, Child, Errno, Failure, Fault, Process, assert_seen, errno};
+use observe::{Action, Child, Errno, Failure, Fault, Process, assert_failed, assert_seen, errno};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
@@ -126,17 +126,7 @@ fn root_that_cannot_be_watched_is_an_error() {
         let new = Child::new()
             .run(|| errno(WatchTree::new(&path)).map(drop))
             .returned();
-        match new {
-            Ok(()) => panic!(
-                "{name}: it succeeded instead of failing with {}",
-                Errno(expected)
-            ),
-            Err(failure) => assert!(
-                failure.is(expected),
-                "{name}: it failed with {failure} instead of {}",
-                Errno(expected)
-            ),
-        }
+        assert_failed(name, new, expected);
     }
 }
 

@@ -5,33 +5,10 @@ Exit status: 0 all passed, 1 some did not (or none ran).
 
 from __future__ import annotations
 
-import os
-import unittest
-
-from support import Kernel, Run, hold
+from support import KernelCase, hold
 
 
-class Commands(unittest.TestCase):
-    kernel: Kernel
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.kernel = Kernel(os.environ.get("SYSLAB_KERNEL", "syslab"))
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.kernel.kill()
-
-    def run_ok(self, code: str) -> Run:
-        run = self.kernel.run(code, limit=60)
-        self.assertEqual(run.status, "ok", f"{code}: {run.summary()}")
-        return run
-
-    def refused(self, code: str) -> Run:
-        run = self.kernel.run(code, limit=60)
-        self.assertEqual(run.status, "error", f"{code}: {run.summary()}")
-        return run
-
+class Commands(KernelCase):
     def test_help_names_every_command_once(self) -> None:
         text = self.run_ok(":help").result or ""
         names = [line.split()[0] for line in text.splitlines()]
@@ -63,6 +40,8 @@ class Commands(unittest.TestCase):
             self.assertEqual(page["source"], "page")
             self.assertIn("Create a new child process", page["data"]["text/plain"])
         self.assertIn("`no_such`", self.refused("?no_such").evalue)
+        for code in (":doc", ":doc nix::unistd::fork\n1 + 1"):
+            self.assertIn("`:doc` wants a name", self.refused(code).evalue)
 
     def test_last_error_is_explained(self) -> None:
         self.refused('let number: u8 = "text";')

@@ -5,10 +5,7 @@ Exit status: 0 all passed, 1 some did not (or none ran).
 
 from __future__ import annotations
 
-import os
-import unittest
-
-from support import Kernel, Run, hold
+from support import KernelCase, Run, hold
 
 SLUG = "read_exactly"
 # The first verdict compiles the grader and an exercise.
@@ -25,35 +22,25 @@ def bundles(run: Run) -> list[dict]:
     return list(shown.values())
 
 
-class CourseInACell(unittest.TestCase):
-    kernel: Kernel
+class CourseInACell(KernelCase):
+    limit = PATIENCE
 
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.kernel = Kernel(os.environ.get("SYSLAB_KERNEL", "syslab"))
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.kernel.kill()
-
-    def run_ok(self, code: str) -> list[dict]:
-        run = self.kernel.run(code, limit=PATIENCE)
-        self.assertEqual(run.status, "ok", run.summary())
-        return bundles(run)
+    def displayed(self, code: str) -> list[dict]:
+        return bundles(self.run_ok(code))
 
     def test_exercise_is_text_and_opens_its_file(self) -> None:
-        text, opens = self.run_ok(f":exercise {SLUG}")
+        text, opens = self.displayed(f":exercise {SLUG}")
         self.assertIn("# Why does read return fewer bytes", text["text/markdown"])
         self.assertIn(f"](../exercises/ch01_system_calls/{SLUG}.rs)", text["text/markdown"])
         self.assertIn(f"{SLUG}.rs", opens["application/javascript"])
 
     def test_hints_come_one_after_the_other(self) -> None:
-        (hint,) = self.run_ok(f":hint {SLUG} --tier 2")
+        (hint,) = self.displayed(f":hint {SLUG} --tier 2")
         self.assertIn("hint 2 of 3", hint["text/plain"])
         self.assertIn("what to call", hint["text/html"])
 
     def test_verdict_is_a_picture_and_a_text(self) -> None:
-        (verdict,) = self.run_ok(f":check {SLUG}")
+        (verdict,) = self.displayed(f":check {SLUG}")
         for content in verdict.values():
             self.assertIn(SLUG, content)
             self.assertRegex(content, r"\d/7")
@@ -63,7 +50,7 @@ class CourseInACell(unittest.TestCase):
         self.assertIn('"summary"', run.stream("stdout"))
 
     def test_progress_is_drawn(self) -> None:
-        (progress,) = self.run_ok(":progress")
+        (progress,) = self.displayed(":progress")
         self.assertIn("<svg", progress["text/html"])
         self.assertRegex(progress["text/plain"], r"\d+ of \d+ exercises solved")
 

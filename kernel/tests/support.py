@@ -429,6 +429,33 @@ def closing_line(passed: int, failed: int, skipped: int) -> str:
     return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
+class KernelCase(unittest.TestCase):
+    """Cases that share one kernel."""
+
+    name = os.environ.get("SYSLAB_KERNEL", "syslab")
+    kernel: Kernel
+    # Seconds for a cell.
+    limit = 60.0
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.kernel = Kernel(cls.name)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.kernel.kill()
+
+    def run_ok(self, code: str) -> Run:
+        run = self.kernel.run(code, limit=self.limit)
+        self.assertEqual(run.status, "ok", f"{code}: {run.summary()}")
+        return run
+
+    def refused(self, code: str) -> Run:
+        run = self.kernel.run(code, limit=self.limit)
+        self.assertEqual(run.status, "error", f"{code}: {run.summary()}")
+        return run
+
+
 def hold(what: str) -> NoReturn:
     """Runs the cases of the main program; one line at the end, whatever was printed before."""
     result = unittest.main(exit=False, verbosity=0).result

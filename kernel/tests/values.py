@@ -5,10 +5,7 @@ Exit status: 0 all passed, 1 some did not (or none ran).
 
 from __future__ import annotations
 
-import os
-import unittest
-
-from support import Kernel, Run, hold
+from support import Kernel, KernelCase, hold
 
 OWN = (
     "pub struct Own; impl Own { fn evcxr_display(&self) { "
@@ -19,29 +16,13 @@ OWN = (
 QUESTION_MARK = "own()?"
 
 
-class Values(unittest.TestCase):
-    name = os.environ.get("SYSLAB_KERNEL", "syslab")
-    kernel: Kernel
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.kernel = Kernel(cls.name)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.kernel.kill()
-
+class Values(KernelCase):
     def shown(self, code: str, kernel: Kernel | None = None) -> dict:
         run = (kernel or self.kernel).run(code)
         self.assertEqual(run.status, "ok", run.summary())
         kinds = ("execute_result", "display_data")
         (data,) = [content["data"] for kind, content in run.outputs if kind in kinds]
         return data
-
-    def refused(self, code: str) -> Run:
-        run = self.kernel.run(code)
-        self.assertEqual(run.status, "error", run.summary())
-        return run
 
     def test_debug_is_for_what_has_nothing_better(self) -> None:
         self.assertEqual(self.shown('#[derive(Debug)] struct D(u8); D(1)')["text/plain"], "D(1)")

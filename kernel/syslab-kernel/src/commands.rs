@@ -123,6 +123,11 @@ pub(crate) fn run(session: &mut Session, line: &str, publisher: Option<&Publishe
             session.begin_anew(false);
             Done::Shown(None)
         }
+        // With a name and nothing else it has not come this far: the analysis answers.
+        ":doc" => Done::Failed(failure::plain(
+            "Error",
+            "`:doc` wants a name, and a cell for itself: `:doc std::vec::Vec`",
+        )),
         ":help" => Done::Shown(Some(text(help()))),
         _ if !name.starts_with(':') || EVCXRS.iter().any(|(known, _)| *known == name) => {
             Done::NotOurs
